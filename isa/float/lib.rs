@@ -1,0 +1,1 @@
+//! x87 and SSE arithmetic with exact exception flags: pure functions.

@@ -1,0 +1,1 @@
+//! What each instruction does, written once over the trait [`Ops`](ops::Ops).

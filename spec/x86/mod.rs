@@ -1,0 +1,4 @@
+//! The processor, without its virtualization hardware. Source: Intel SDM, volumes 1 to 3.
+
+pub mod control;
+pub mod exception;

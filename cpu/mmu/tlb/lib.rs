@@ -18,8 +18,10 @@ use undercroft_ram::Ram;
 const BITS: u32 = 10;
 /// Entries of a view.
 pub const ENTRIES: usize = 1 << BITS;
-/// Tag that no page has.
-const NONE: u64 = 1;
+/// Tag of nothing for entry `at`: the page has another index, so no address that is looked up in this entry matches it.
+const fn none(at: usize) -> u64 {
+    ((at ^ 1) as u64) << 12
+}
 
 /// What an entry may be used for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +43,18 @@ struct Entry {
     addend: u64,
 }
 
-const EMPTY: Entry = Entry { read: NONE, write: NONE, fetch: NONE, addend: 0 };
+const fn empty(at: usize) -> Entry {
+    Entry { read: none(at), write: none(at), fetch: none(at), addend: 0 }
+}
+const EMPTY_VIEW: [Entry; ENTRIES] = {
+    let mut entries = [empty(0); ENTRIES];
+    let mut at = 0;
+    while at < ENTRIES {
+        entries[at] = empty(at);
+        at += 1;
+    }
+    entries
+};
 
 struct View {
     entries: [Entry; ENTRIES],
@@ -75,7 +88,7 @@ fn index(linear: u64) -> usize {
 impl Tlb {
     /// With one view, number 0, selected; it is never to be filled, so that every access through it misses.
     pub fn new(ram: Ram) -> Tlb {
-        let mut first = Box::new(View { entries: [EMPTY; ENTRIES] });
+        let mut first = Box::new(View { entries: EMPTY_VIEW });
         let selected = NonNull::from(first.as_mut());
         Tlb { selected, selected_id: ViewId(0), views: vec![first], ram }
     }
@@ -84,7 +97,7 @@ impl Tlb {
 
     /// A new, empty view.
     pub fn add_view(&mut self) -> ViewId {
-        self.views.push(Box::new(View { entries: [EMPTY; ENTRIES] }));
+        self.views.push(Box::new(View { entries: EMPTY_VIEW }));
         ViewId(self.views.len() as u32 - 1)
     }
     /// Selects a view; one that does not exist selects the view that always misses.
@@ -219,7 +232,7 @@ impl Tlb {
         let tag = |old: u64, allowed: bool| match () {
             () if allowed => page,
             () if same && old == page => page,
-            () => NONE,
+            () => none(index(linear)),
         };
         *e = Entry { read: tag(e.read, allow.read), write: tag(e.write, allow.write), fetch: tag(e.fetch, allow.fetch), addend };
         true
@@ -231,7 +244,7 @@ impl Tlb {
         let e = &mut view.entries[index(linear)];
         let fetched = e.fetch == page;
         if e.read == page || e.write == page || fetched {
-            *e = EMPTY;
+            *e = empty(index(linear));
         }
         fetched
     }
@@ -239,15 +252,15 @@ impl Tlb {
     pub fn forbid_writes(&mut self, view: ViewId, at: usize, ram_page: u64) {
         let Some(host) = self.ram.host_page(ram_page) else { return };
         let Some(e) = self.views.get_mut(view.0 as usize).and_then(|v| v.entries.get_mut(at)) else { return };
-        if e.write != NONE && e.write.wrapping_add(e.addend) == host as u64 {
-            e.write = NONE;
+        if e.write != none(at) && e.write.wrapping_add(e.addend) == host as u64 {
+            e.write = none(at);
         }
     }
     /// Does entry `at` of a view let stores go to a page of RAM?
     pub fn writes_to(&self, view: ViewId, at: usize, ram_page: u64) -> bool {
         let Some(host) = self.ram.host_page(ram_page) else { return false };
         let entry = self.views.get(view.0 as usize).and_then(|v| v.entries.get(at));
-        entry.is_some_and(|e| e.write != NONE && e.write.wrapping_add(e.addend) == host as u64)
+        entry.is_some_and(|e| e.write != none(at) && e.write.wrapping_add(e.addend) == host as u64)
     }
     /// Index of the entry for a linear address.
     pub fn index_of(linear: u64) -> usize {
@@ -264,14 +277,14 @@ impl Tlb {
     /// Empties a view.
     pub fn clear(&mut self, view: ViewId) {
         if let Some(view) = self.views.get_mut(view.0 as usize) {
-            view.entries = [EMPTY; ENTRIES];
+            view.entries = EMPTY_VIEW;
         }
     }
     /// Makes every store miss, everywhere.
     pub fn forbid_all_writes(&mut self) {
         for view in &mut self.views {
-            for e in &mut view.entries {
-                e.write = NONE;
+            for (at, e) in view.entries.iter_mut().enumerate() {
+                e.write = none(at);
             }
         }
     }

@@ -15,4 +15,7 @@ pub mod events;
 pub mod mmu;
 pub mod ports;
 pub mod state;
+pub mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vcpu;

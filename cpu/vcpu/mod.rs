@@ -30,6 +30,12 @@ pub struct Cpu {
 }
 
 impl Cpu {
+    /// A machine with one logical processor in this state.
+    pub fn new(s: State, ram: Ram, map: PhysMap, bus: Box<dyn Bus>) -> Cpu {
+        Cpu { s, now: 0, attention: true, ram, map, bus, current: 0, parked: Vec::new() }
+    }
+    /// Something changed that translation depends on: CR0, CR3, CR4, EFER, PKRU, CPL or RFLAGS.AC.
+    pub(crate) fn context_changed(&mut self) {}
     /// RIP of the block that executes.
     pub fn block_rip(&self) -> u64 {
         self.s.regs[Reg::BlockRip as usize]

@@ -1,1 +1,30 @@
 //! x87 and SSE arithmetic with exact exception flags: pure functions.
+//!
+//! | wanted | call |
+//! | --- | --- |
+//! | the environment | `Env::from_mxcsr(mxcsr)`, `Env::from_fcw(fcw)` |
+//! | ADDSD, SUBPS, … | `sse::add::<F64>(env, a: u64, b: u64) -> (u64, Flags)`; `sub`, `mul`, `div`, `sqrt`, `min`, `max` alike |
+//! | the same, fast | `fast::add::<F64>(mxcsr: u32, a, b) -> (u64, Flags)`; `sub`, `mul`, `div`, `sqrt` alike: use these |
+//! | COMISD, UCOMISD | `sse::compare::<F64>(env, a, b, Signals::AllNans) -> (Relation, Flags)`; UCOMISD: `Signals::SignallingNans` |
+//! | CMPPD imm | `sse::compare_predicate::<F64>(env, a, b, imm) -> (bool, Flags)` |
+//! | CVTSD2SS | `sse::convert::<F64, F32>(env, a) -> (u32, Flags)` |
+//! | CVTSD2SI, CVTTSD2SI | `sse::to_i32::<F64>(env, a) -> (i32, Flags)`, `to_i64`, `to_i32_truncate`, `to_i64_truncate` |
+//! | CVTSI2SD | `sse::from_i32::<F64>(env, i) -> (u64, Flags)`, `from_i64` |
+//! | ROUNDSD imm | `sse::round_to_integral::<F64>(env, a, imm) -> (u64, Flags)` |
+//! | flags of a packed instruction | `sse::packed_flags(env, &[Flags]) -> Flags` |
+//! | what to do with flags | `MXCSR or FSW |= flags.bits()`; if `!flags.unmasked(env).is_empty()`: #XM (SSE, nothing stored) or ES (x87) |
+//! | x87: nothing stored | `flags.stops(env)`: an unmasked IE, DE or ZE leaves registers and memory as they are |
+//!
+//! Left to the caller: FTZ and DAZ of x87 do not exist; the stack, its faults and tags; the condition codes' places in FSW.
+#![forbid(unsafe_code)]
+
+mod arith;
+mod env;
+pub mod fast;
+mod format;
+mod round;
+pub mod sse;
+
+pub use arith::Relation;
+pub use env::{Env, Flags, Precision, Rounding};
+pub use format::{Class, F32, F64, F80, Format, Number};

@@ -1,4 +1,5 @@
 //! Random operands in classes, from a fixed seed.
+#![allow(dead_code)]
 
 use undercroft_float::F80;
 

@@ -175,25 +175,25 @@ fn binary(
 
 /// FADD, FIADD: `a + b`.
 #[inline]
-pub fn add(env: Env, a: impl Operand, b: impl Operand) -> Computed<F80> {
+pub fn add<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
     binary(env, a, b, arith::add)
 }
 
 /// FSUB, FSUBR, FISUB: `a - b`.
 #[inline]
-pub fn sub(env: Env, a: impl Operand, b: impl Operand) -> Computed<F80> {
+pub fn sub<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
     binary(env, a, b, arith::sub)
 }
 
 /// FMUL, FIMUL: `a * b`.
 #[inline]
-pub fn mul(env: Env, a: impl Operand, b: impl Operand) -> Computed<F80> {
+pub fn mul<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
     binary(env, a, b, arith::mul)
 }
 
 /// FDIV, FDIVR, FIDIV: `a / b`.
 #[inline]
-pub fn div(env: Env, a: impl Operand, b: impl Operand) -> Computed<F80> {
+pub fn div<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
     binary(env, a, b, arith::div)
 }
 

@@ -7,6 +7,7 @@
 //! nothing either ([`Computed::stores`]).
 
 mod convert;
+mod fast;
 mod remainder;
 mod scale;
 
@@ -55,12 +56,19 @@ pub struct M32(pub u32);
 pub struct M64(pub u64);
 
 /// What x87 arithmetic takes as an operand: a register, or memory in one of the formats that widen exactly.
-pub trait Operand {
+pub trait Operand: Copy {
+    /// The operand as a register would hold it, if it is normal when it is so in its own format.
+    #[doc(hidden)]
+    fn register(self) -> Option<F80>;
     /// The operand unpacked; a denormal keeps being one, in whatever format.
     fn number(self) -> Number;
 }
 
 impl Operand for F80 {
+    #[inline]
+    fn register(self) -> Option<F80> {
+        Some(self)
+    }
     #[inline]
     fn number(self) -> Number {
         F80::unpack(self)
@@ -69,12 +77,22 @@ impl Operand for F80 {
 
 impl Operand for M32 {
     #[inline]
+    fn register(self) -> Option<F80> {
+        let n = self.number();
+        (n.class == Class::Normal).then(|| F80::pack(n))
+    }
+    #[inline]
     fn number(self) -> Number {
         F32::unpack(self.0)
     }
 }
 
 impl Operand for M64 {
+    #[inline]
+    fn register(self) -> Option<F80> {
+        let n = self.number();
+        (n.class == Class::Normal).then(|| F80::pack(n))
+    }
     #[inline]
     fn number(self) -> Number {
         F64::unpack(self.0)
@@ -83,12 +101,20 @@ impl Operand for M64 {
 
 impl Operand for i16 {
     #[inline]
+    fn register(self) -> Option<F80> {
+        Some(F80::pack(self.number()))
+    }
+    #[inline]
     fn number(self) -> Number {
         Number::from_i64(self.into())
     }
 }
 
 impl Operand for i32 {
+    #[inline]
+    fn register(self) -> Option<F80> {
+        Some(F80::pack(self.number()))
+    }
     #[inline]
     fn number(self) -> Number {
         Number::from_i64(self.into())
@@ -164,7 +190,24 @@ fn binary(
     env: Env,
     a: impl Operand,
     b: impl Operand,
-    operation: fn(Rounding, Number, Number) -> Outcome,
+    fast: impl Fn(Env, F80, F80) -> Option<Computed<F80>>,
+    operation: impl Fn(Rounding, Number, Number) -> Outcome,
+) -> Computed<F80> {
+    if let (Some(a), Some(b)) = (a.register(), b.register())
+        && let Some(result) = fast(env, a, b)
+    {
+        return result;
+    }
+    general(env, a, b, operation)
+}
+
+/// The general path, out of line: what [`fast`] does not do.
+#[inline(never)]
+fn general(
+    env: Env,
+    a: impl Operand,
+    b: impl Operand,
+    operation: impl Fn(Rounding, Number, Number) -> Outcome,
 ) -> Computed<F80> {
     let (a, b) = (a.number(), b.number());
     if let Some(result) = special_operands(a, b) {
@@ -176,25 +219,25 @@ fn binary(
 /// FADD, FIADD: `a + b`.
 #[inline]
 pub fn add<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, arith::add)
+    binary(env, a, b, fast::add, arith::add)
 }
 
 /// FSUB, FSUBR, FISUB: `a - b`.
 #[inline]
 pub fn sub<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, arith::sub)
+    binary(env, a, b, fast::sub, arith::sub)
 }
 
 /// FMUL, FIMUL: `a * b`.
 #[inline]
 pub fn mul<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, arith::mul)
+    binary(env, a, b, fast::mul, arith::mul)
 }
 
 /// FDIV, FDIVR, FIDIV: `a / b`.
 #[inline]
 pub fn div<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, arith::div)
+    binary(env, a, b, fast::div, arith::div)
 }
 
 /// FSQRT.

@@ -10,6 +10,8 @@ mod convert;
 mod fast;
 mod remainder;
 mod scale;
+mod transcendental;
+mod wide;
 
 use crate::arith::{self, Outcome, Relation, Signals};
 use crate::env::{Env, Flags, Precision, Rounding};
@@ -21,6 +23,7 @@ pub use convert::{
 };
 pub use remainder::{Quotient, Remainder, remainder};
 pub use scale::{extract, scale};
+pub use transcendental::{Trigonometric, angle, cos, exponential, log_plus_one_times, log_times, sin, sin_cos, tan};
 
 /// What an x87 instruction computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,10 +96,12 @@ pub fn shufpd(dst: &Xmm, src: &Xmm, imm: u8) -> Xmm {
 
 /// PALIGNR: the first operand above the second, shifted right by `imm` bytes.
 pub fn palignr<const N: usize>(dst: &[u8; N], src: &[u8; N], imm: u8) -> [u8; N] {
-    core::array::from_fn(|i| {
-        let from = i + imm as usize;
-        *src.iter().chain(dst).nth(from).unwrap_or(&0)
-    })
+    // Second operand, first operand, zeros for what is shifted in from above.
+    let mut both = [0; 48];
+    both[..N].copy_from_slice(src);
+    both[N..2 * N].copy_from_slice(dst);
+    let from = (imm as usize).min(2 * N);
+    core::array::from_fn(|i| both[from + i])
 }
 
 macro_rules! unpack {

@@ -147,6 +147,15 @@ pub enum Relation {
     Unordered,
 }
 
+/// Which NaNs a comparison objects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// IE for signalling NaNs only (UCOMISS; CMPPS EQ, UNORD, NEQ, ORD; FUCOM).
+    SignallingNans,
+    /// IE for every NaN (COMISS; CMPPS LT, LE, NLT, NLE; FCOM).
+    AllNans,
+}
+
 /// Compares two operands that are no NaN.
 #[inline]
 pub(crate) fn compare(a: Number, b: Number) -> Relation {

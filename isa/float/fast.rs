@@ -97,7 +97,7 @@ fn exponent<F: HostFormat>(bits: F::Bits) -> u64 {
 
 #[inline(always)]
 fn magnitude<F: HostFormat>(bits: F::Bits) -> u64 {
-    F::widen(bits) & ((exponent_mask::<F>() + 1) << F::FRACTION_BITS) - 1
+    F::widen(bits) & (((exponent_mask::<F>() + 1) << F::FRACTION_BITS) - 1)
 }
 
 /// The significand, integer bit included, of a normal number.

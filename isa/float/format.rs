@@ -186,7 +186,8 @@ fn pack_interchange(number: Number, fraction_bits: u32, emax: i32) -> u64 {
             }
         }
     };
-    ((number.sign as u64) << fraction_bits) * (exponent_mask + 1) | biased << fraction_bits | fraction
+    let sign = if number.sign { exponent_mask + 1 } else { 0 };
+    (sign | biased) << fraction_bits | fraction
 }
 
 impl Format for F32 {

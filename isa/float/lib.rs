@@ -11,6 +11,14 @@
 //! | CVTSD2SI, CVTTSD2SI | `sse::to_i32::<F64>(env, a) -> (i32, Flags)`, `to_i64`, `to_i32_truncate`, `to_i64_truncate` |
 //! | CVTSI2SD | `sse::from_i32::<F64>(env, i) -> (u64, Flags)`, `from_i64` |
 //! | ROUNDSD imm | `sse::round_to_integral::<F64>(env, a, imm) -> (u64, Flags)` |
+//! | FADD, FSUB, FMUL, FDIV | `x87::add(env, a, b) -> Computed<F80>`; an operand is an `F80`, `M32(u32)`, `M64(u64)`, `i16` or `i32` |
+//! | FSQRT, FRNDINT, FSCALE, FXTRACT | `x87::sqrt(env, a)`, `x87::round_to_integral`, `x87::scale(env, st0, st1)`, `x87::extract` |
+//! | FPREM, FPREM1 | `x87::remainder(env, st0, st1, Quotient::Truncated or Nearest) -> Remainder` |
+//! | FCOM, FUCOM, FTST | `x87::compare(env, a, b, Signals) -> (Relation, Flags)` |
+//! | FLD m32, FST m64, … | `x87::load_f32(bits) -> (F80, Flags)`, `x87::store_f64(env, a) -> Computed<u64>` |
+//! | FILD, FIST, FISTTP | `x87::load_i64(i)`, `x87::store_i32(env, a) -> Computed<i32>`; FISTTP: `env.with_rounding(Rounding::Truncate)` |
+//! | FBLD, FBSTP | `x87::load_bcd([u8; 10])`, `x87::store_bcd(env, a) -> Computed<[u8; 10]>` |
+//! | FXAM | `x87::examine(a) -> u16`, as bits of FSW |
 //! | flags of a packed instruction | `sse::packed_flags(env, &[Flags]) -> Flags` |
 //! | what to do with flags | `MXCSR or FSW |= flags.bits()`; if `!flags.unmasked(env).is_empty()`: #XM (SSE, nothing stored) or ES (x87) |
 //! | x87: nothing stored | `flags.stops(env)`: an unmasked IE, DE or ZE leaves registers and memory as they are |
@@ -24,7 +32,8 @@ pub mod fast;
 mod format;
 mod round;
 pub mod sse;
+pub mod x87;
 
-pub use arith::Relation;
+pub use arith::{Relation, Signals};
 pub use env::{Env, Flags, Precision, Rounding};
 pub use format::{Class, F32, F64, F80, Format, Number};

@@ -144,6 +144,10 @@ fn overflow(to: &Destination, sign: bool, exponent: i32, significand: u64, s: Si
     if !to.env.masks(Flags::OE) {
         let flags = if s.inexact { Flags::OE | Flags::PE } else { Flags::OE };
         let exponent = exponent - to.bias_adjustment;
+        if exponent > to.emax && to.bias_adjustment != 0 {
+            // FSCALE's massive overflow.
+            return Rounded { number: Number::infinity(sign), flags: Flags::OE | Flags::PE, up: true };
+        }
         return Rounded { number: Number { sign, class: Class::Normal, exponent, significand }, flags, up: s.up };
     }
     let to_infinity = match to.env.rounding {
@@ -169,6 +173,10 @@ fn underflow(to: &Destination, x: Exact, exponent: i32, significand: u64, s: Sig
     if tiny && !to.env.masks(Flags::UE) {
         let flags = if s.inexact { Flags::UE | Flags::PE } else { Flags::UE };
         let exponent = exponent + to.bias_adjustment;
+        if exponent < to.emin && to.bias_adjustment != 0 {
+            // FSCALE's massive underflow.
+            return Rounded { number: Number::zero(x.sign), flags: Flags::UE | Flags::PE, up: false };
+        }
         return Rounded {
             number: Number { sign: x.sign, class: Class::Normal, exponent, significand },
             flags,

@@ -8,8 +8,8 @@
 //! Where an exception is not masked, the flags are those that MXCSR gets and the value means nothing: the instruction leaves its
 //! destination alone.
 
-pub use crate::arith::Relation;
 use crate::arith::{self, Outcome};
+pub use crate::arith::{Relation, Signals};
 use crate::env::{Env, Flags, Rounding};
 use crate::format::{Class, Format, INTEGER_BIT, Number};
 use crate::round::{Destination, Exact, round};
@@ -118,15 +118,6 @@ pub fn min<F: Format>(env: Env, a: F::Bits, b: F::Bits) -> (F::Bits, Flags) {
 /// MAXPS family: the second operand if either is a NaN (IE, for a quiet one too) or both are zero.
 pub fn max<F: Format>(env: Env, a: F::Bits, b: F::Bits) -> (F::Bits, Flags) {
     choose::<F>(env, a, b, Relation::Greater)
-}
-
-/// Which NaNs a comparison objects to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signals {
-    /// IE for signalling NaNs only (UCOMISS; CMPPS EQ, UNORD, NEQ, ORD).
-    SignallingNans,
-    /// IE for every NaN (COMISS; CMPPS LT, LE, NLT, NLE).
-    AllNans,
 }
 
 /// COMISS, UCOMISS and what CMPPS is made of.

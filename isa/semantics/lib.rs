@@ -1,3 +1,4 @@
-//! What each instruction does, written once over the trait [`Ops`](ops::Ops).
+//! What each instruction does, written once over the trait `Ops`.
 
+pub mod flags;
 pub mod vector;

@@ -266,7 +266,7 @@ fn identity_map_tables() -> [[u64; 512]; 6] {
     let mut tables = [[0; 512]; 6];
     tables[0][0] = PAGE | P | RW;
     for gib in 0..4 {
-        tables[1][gib] = (2 + gib as u64) * PAGE | P | RW;
+        tables[1][gib] = ((2 + gib as u64) * PAGE) | P | RW;
         for (page, entry) in tables[2 + gib].iter_mut().enumerate() {
             *entry = ((gib as u64) << 30 | (page as u64) << 21) | P | RW | A_D | PS;
         }

@@ -122,7 +122,8 @@ fn bzimage_without_64_bit_entry_is_entered_in_protected_mode() {
 #[test]
 fn bzimage_that_is_not_usable_is_refused_with_a_reason() {
     type Change = fn(&mut Vec<u8>);
-    let cases: [(Change, fn(&BootError) -> bool); 7] = [
+    type Check = fn(&BootError) -> bool;
+    let cases: [(Change, Check); 7] = [
         (|image| image.truncate(1100), |error| matches!(error, BootError::Truncated { .. })),
         (|image| image[0x206] = 5, |error| matches!(error, BootError::LinuxProtocolTooOld { major: 2, minor: 5 })),
         (|image| image[0x211] = 0, |error| matches!(error, BootError::LinuxZImage)),

@@ -18,7 +18,7 @@ impl Sequence {
         Self(seed | 1)
     }
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -26,7 +26,7 @@ impl Sequence {
     }
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.bits() % bound.max(1)
     }
     /// A value such as software writes: small, a single bit, all ones, or anything.
     pub fn value(&mut self) -> u64 {
@@ -34,7 +34,7 @@ impl Sequence {
             0 => self.below(256),
             1 => 1 << self.below(64),
             2 => u64::MAX >> self.below(64),
-            _ => self.next(),
+            _ => self.bits(),
         }
     }
 }
@@ -73,6 +73,12 @@ pub struct Bench {
     pub memory: TestMemory,
     /// Interrupt messages sent so far.
     pub msi: Vec<Msi>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Bench {
@@ -132,7 +138,7 @@ fn step(sequence: &mut Sequence, now: u64) -> u64 {
         1..=4 => sequence.below(1000),
         5 => sequence.below(1_000_000),
         6 => sequence.below(10_000_000_000),
-        _ => sequence.next() >> 12 >> sequence.below(40),
+        _ => sequence.bits() >> 12 >> sequence.below(40),
     };
     now.saturating_add(step)
 }

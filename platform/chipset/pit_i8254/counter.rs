@@ -178,7 +178,7 @@ impl Counter {
         if self.control & 1 == 0 {
             return value;
         }
-        (0..4).fold(0, |bcd, digit| bcd | value / 10u16.pow(digit) % 10 << (4 * digit))
+        (0..4).fold(0, |bcd, digit| bcd | (value / 10u16.pow(digit) % 10) << (4 * digit))
     }
 
     /// The first clock after `now` at which OUT changes if nobody interferes.
@@ -213,7 +213,7 @@ impl Counter {
                 (at - run.start).rem_euclid(old) >= (old + 1) / 2
             };
             // The new count begins with the half that the old one had reached.
-            let into = if low_half { (count + 1) / 2 } else { 0 };
+            let into = if low_half { count.div_ceil(2) } else { 0 };
             *run = Run { start: at - Clock::from(into), count, before: run.before, paused: None };
             self.reload = None;
             self.null_count = false;

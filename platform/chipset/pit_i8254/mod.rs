@@ -122,7 +122,7 @@ impl Pit {
 
     fn read_nmi_sc(&mut self, now: Tick) -> u8 {
         let mut value = self.nmi_sc;
-        if now.0 / REFRESH_TOGGLE_TICKS & 1 != 0 {
+        if (now.0 / REFRESH_TOGGLE_TICKS) & 1 != 0 {
             value |= nmi_sc::REFRESH_TOGGLE;
         }
         self.counters[2].catch_up(clock(now));

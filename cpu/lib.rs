@@ -19,3 +19,5 @@ pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vcpu;
+//! (being written)
+pub mod local_apic;

@@ -16,5 +16,6 @@ mod ops;
 pub mod shift;
 pub mod stack;
 pub mod strings;
+pub mod vector;
 
 pub use ops::{Ops, exec};

@@ -12,6 +12,7 @@
 //! | `vcpu` | the run loop, and the set of logical processors |
 
 pub mod events;
+pub mod local_apic;
 pub mod mmu;
 pub mod ports;
 pub mod state;
@@ -19,5 +20,3 @@ pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vcpu;
-//! (being written)
-pub mod local_apic;

@@ -22,6 +22,7 @@
 //! | F2XM1, FYL2X, FYL2XP1 | `x87::exponential(env, st0) -> Computed<F80>`, `x87::log_times(env, st0, st1)`, `x87::log_plus_one_times` |
 //! | FPATAN | `x87::angle(env, st0, st1) -> Computed<F80>` |
 //! | FSIN, FCOS, FSINCOS, FPTAN | `x87::sin(env, st0) -> Trigonometric<Computed<F80>>`, `cos`, `sin_cos`, `tan` |
+//! | RCPSS, RSQRTSS | `sse::reciprocal(a: u32) -> u32`, `sse::reciprocal_sqrt(a)`: no flags |
 //! | flags of a packed instruction | `sse::packed_flags(env, &[Flags]) -> Flags` |
 //! | what to do with flags | `MXCSR or FSW |= flags.bits()`; if `!flags.unmasked(env).is_empty()`: #XM (SSE, nothing stored) or ES (x87) |
 //! | x87: nothing stored | `flags.stops(env)`: an unmasked IE, DE or ZE leaves registers and memory as they are |

@@ -337,3 +337,30 @@ macro_rules! round_tests {
     };
 }
 round_tests!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+host!(rcpss, "rcpss", u32, u32);
+host!(rsqrtss, "rsqrtss", u32, u32);
+
+/// Two approximations, each within 1.5 * 2^-12 of the same number, or the same special value.
+fn close(a: u32, b: u32) -> bool {
+    let (x, y) = (f64::from(f32::from_bits(a)), f64::from(f32::from_bits(b)));
+    a == b || (x - y).abs() <= 2.0 * 1.5 / 4096.0 * x.abs().max(y.abs())
+}
+
+#[test]
+fn approximations_of_any_operand_are_close_to_host_and_set_no_flag() {
+    let mut random = Random::new(6);
+    for _ in 0..CASES {
+        let (mxcsr, a) = (random_mxcsr(&mut random), random.f32());
+        let magnitude = f32::from_bits(a & 0x7fff_ffff);
+        // Around 2^126 the manual lets the reciprocal be flushed or not.
+        if !(8.4e37..8.6e37).contains(&magnitude) {
+            let (value, flags) = rcpss(mxcsr, a, a);
+            assert!(close(sse::reciprocal(a), value), "1/{a:x}: {:x} {value:x}", sse::reciprocal(a));
+            assert_eq!(flags, Flags::empty());
+        }
+        let (value, flags) = rsqrtss(mxcsr, a, a);
+        assert!(close(sse::reciprocal_sqrt(a), value), "1/sqrt {a:x}: {:x} {value:x}", sse::reciprocal_sqrt(a));
+        assert_eq!(flags, Flags::empty());
+    }
+}

@@ -8,3 +8,4 @@ pub mod backend;
 pub mod clock;
 pub mod device;
 pub mod pci;
+pub mod virtio;

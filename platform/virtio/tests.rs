@@ -109,7 +109,7 @@ fn block_read_gives_the_image_after_the_service_time() {
     let result = request(&mut driver, block::T_IN, 3, Some(Buffer::In(PAYLOAD, 1024)));
     assert_eq!(result, (block::S_OK, 1025));
     assert_eq!(driver.memory.get::<1024>(PAYLOAD), pattern()[1536..2560]);
-    assert_eq!(driver.now.0 - before.0, 20_000 + (16 + 1024 + 1) / 2);
+    assert_eq!(driver.now.0 - before.0, 20_000 + 520);
 }
 
 #[test]

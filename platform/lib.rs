@@ -5,7 +5,9 @@
 //! the board asks a device for its outputs and wires them.
 
 pub mod backend;
+pub mod chipset;
 pub mod clock;
 pub mod device;
+pub mod irq;
 pub mod pci;
 pub mod virtio;

@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod addr;
+pub mod apic;
 pub mod pci;
 pub mod x86;
 

@@ -77,6 +77,7 @@ impl<S: PciSlot> PciBus<S> {
         self.host_bridge.set_memory_ends(choices.low_memory_end, choices.high_memory_end);
         self.lpc_bridge.set_bases(choices.pm_base, choices.rcba);
         self.lpc_bridge.set_i8259_inputs(&choices.i8259_inputs);
+        self.lpc_bridge.rotate_interrupt_routes();
         let assigned =
             self.assign_space(Space::Memory, &choices.memory).and_then(|()| self.assign_space(Space::Io, &choices.io));
         if let Err(error) = assigned {

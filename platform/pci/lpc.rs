@@ -109,13 +109,13 @@ impl LpcBridge {
 
     /// The PIRQ (0 to 7 for PIRQA# to PIRQH#) that carries an interrupt pin (1 to 4) of a device on the bus.
     ///
-    /// Devices 25 to 31 are those that the chipset has routes for. The pins of the others are rotated over PIRQE# to PIRQH# by device
-    /// number, as on boards whose slots are wired that way.
+    /// Devices 25 to 31 are those that the chipset has routes for. The others are slots of the board, which wires their pins to PIRQs in
+    /// rotation, so that neighbours do not share: pin INTA# of device n to PIRQ n modulo 8, and so on.
     pub fn pirq_of(&self, device: u8, pin: u8) -> u8 {
         let pin = pin.wrapping_sub(1) & 3;
         match INTERRUPT_ROUTES.iter().position(|(routed, _)| *routed == device) {
             Some(index) => (self.interrupt_routes[index] >> (4 * pin)) as u8 & 7,
-            None => 4 + (device.wrapping_add(pin) & 3),
+            None => rotated_pirq(device, pin),
         }
     }
 
@@ -142,6 +142,13 @@ impl LpcBridge {
         self.config.set(ich9::RCBA, 4, rcba & ich9::RCBA_ADDRESS | ich9::RCBA_ENABLE);
         self.other_interrupt_control = ich9::OIC_APIC_ENABLE;
         self.high_precision_timer = ich9::HPTC_ADDRESS_ENABLE;
+    }
+
+    /// Programs the DxxIR registers so that the chipset's devices are wired in the same rotation as the slots, as firmware would.
+    pub fn rotate_interrupt_routes(&mut self) {
+        for (route, (device, _)) in self.interrupt_routes.iter_mut().zip(INTERRUPT_ROUTES) {
+            *route = (0..4).fold(0, |route, pin| route | u16::from(rotated_pirq(device, pin)) << (4 * pin));
+        }
     }
 
     /// Software reads the chipset configuration registers; what is not there reads zero.
@@ -210,6 +217,11 @@ impl PciFunction for LpcBridge {
     fn reset(&mut self) {
         *self = LpcBridge::new();
     }
+}
+
+/// The board's wiring of pin 0 to 3 of a device.
+const fn rotated_pirq(device: u8, pin: u8) -> u8 {
+    device.wrapping_add(pin) & 7
 }
 
 /// PIRQn_ROUT of PIRQ 0 to 7.

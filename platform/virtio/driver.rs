@@ -3,45 +3,24 @@
 use super::split_ring::Notification;
 use super::transport::*;
 use crate::clock::Tick;
-use crate::device::{Context, Dma, DmaFault, Msi};
+pub use crate::device::conformance::TestMemory as Memory;
+use crate::device::{Context, Dma, Msi};
 use crate::pci::PciFunction;
 use undercroft_spec::DmaAddr;
 use undercroft_spec::pci::header::{self, command};
 use undercroft_spec::pci::virtio::{capability, common, feature, split, status};
 
-/// Memory from address 0.
-pub struct Memory(pub Vec<u8>);
-
 impl Memory {
-    fn range(&self, addr: DmaAddr, bytes: usize) -> Result<std::ops::Range<usize>, DmaFault> {
-        let fault = DmaFault { addr };
-        let start = usize::try_from(addr.get()).map_err(|_| fault)?;
-        let end = start.checked_add(bytes).filter(|end| *end <= self.0.len()).ok_or(fault)?;
-        Ok(start..end)
-    }
-
+    /// Writes within memory.
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
         self.write(DmaAddr(at), bytes).expect("within memory");
     }
 
+    /// Reads within memory.
     pub fn get<const N: usize>(&mut self, at: u64) -> [u8; N] {
         let mut data = [0; N];
         self.read(DmaAddr(at), &mut data).expect("within memory");
         data
-    }
-}
-
-impl Dma for Memory {
-    fn read(&mut self, addr: DmaAddr, data: &mut [u8]) -> Result<(), DmaFault> {
-        let range = self.range(addr, data.len())?;
-        data.copy_from_slice(&self.0[range]);
-        Ok(())
-    }
-
-    fn write(&mut self, addr: DmaAddr, data: &[u8]) -> Result<(), DmaFault> {
-        let range = self.range(addr, data.len())?;
-        self.0[range].copy_from_slice(data);
-        Ok(())
     }
 }
 

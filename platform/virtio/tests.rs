@@ -4,6 +4,7 @@ use super::driver::*;
 use super::transport::*;
 use super::*;
 use crate::backend::{BlankImage, Disk, DiskMode, MemoryImage};
+use crate::device::conformance::Sequence;
 use crate::pci::PciFunction;
 use std::sync::Arc;
 use undercroft_spec::pci::header::{self, command};
@@ -385,37 +386,23 @@ fn entropy_bytes_repeat_with_the_seed_only() {
     assert_ne!(first[..32], second[..32]);
 }
 
-/// A small deterministic generator for hostile values.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        self.0 ^ self.0 >> 29
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 8) % bound
-    }
-}
-
 /// Fills the queue with descriptors that are mostly plausible and sometimes anything.
-fn spoil_ring(driver: &mut Driver<Block>, numbers: &mut Numbers) {
+fn spoil_ring(driver: &mut Driver<Block>, numbers: &mut Sequence) {
     for table in [DESC, INDIRECT] {
         for index in 0..16 {
             let anything = numbers.below(12) == 0;
-            let addr = if anything { numbers.next() } else { DATA + numbers.below(0x8000) };
-            let len = if anything { numbers.next() as u32 } else { 1 + numbers.below(1024) as u32 };
+            let addr = if anything { numbers.bits() } else { DATA + numbers.below(0x8000) };
+            let len = if anything { numbers.bits() as u32 } else { 1 + numbers.below(1024) as u32 };
             let (addr, len, flags) = match numbers.below(6) {
                 0 => (INDIRECT, 16 * numbers.below(17) as u32, split::INDIRECT),
                 1 | 2 => (addr, len, split::WRITE),
-                3 => (addr, len, numbers.next() as u16),
+                3 => (addr, len, numbers.bits() as u16),
                 _ => (addr, len, split::NEXT),
             };
             driver.put_descriptor(table, index, addr, len, flags, numbers.below(10) as u16);
         }
     }
-    let header = [0, 1, 4, 8, 11, 13, numbers.next() as u32][numbers.below(7) as usize];
+    let header = [0, 1, 4, 8, 11, 13, numbers.bits() as u32][numbers.below(7) as usize];
     for at in 0..64 {
         driver.memory.put(DATA + 0x200 * at, &header.to_le_bytes());
         driver.memory.put(DATA + 0x200 * at + 8, &numbers.below(80).to_le_bytes());
@@ -428,7 +415,7 @@ fn spoil_ring(driver: &mut Driver<Block>, numbers: &mut Numbers) {
 
 #[test]
 fn hostile_rings_neither_panic_nor_hang() {
-    let mut numbers = Numbers(2);
+    let mut numbers = Sequence::new(2);
     let (mut used, mut faults) = (0, 0);
     let mut driver = block_driver(DiskMode::Overlay);
     for _ in 0..10_000 {
@@ -453,7 +440,7 @@ fn hostile_rings_neither_panic_nor_hang() {
 
 #[test]
 fn hostile_register_accesses_neither_panic_nor_outlive_a_reset() {
-    let mut numbers = Numbers(3);
+    let mut numbers = Sequence::new(3);
     let mut driver = block_driver(DiskMode::Overlay);
     let fresh = {
         let mut driver = block_driver(DiskMode::Overlay);
@@ -465,9 +452,9 @@ fn hostile_register_accesses_neither_panic_nor_outlive_a_reset() {
             driver.config_write(header::COMMAND, 2, 7);
             driver.start(0);
         }
-        let (value, size) = (numbers.next(), 1 << numbers.below(4));
+        let (value, size) = (numbers.bits(), 1 << numbers.below(4));
         let offset = match numbers.below(5) {
-            0 => numbers.next(),
+            0 => numbers.bits(),
             1 => numbers.below(0x1000) * 0x10,
             _ => numbers.below(0x40) + 0x1000 * numbers.below(4),
         };

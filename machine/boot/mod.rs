@@ -7,8 +7,8 @@
 //! 3. a multiboot 1 header (`multiboot1`) in the first 8 KiB;
 //! 4. an ELF file with a PVH entry note (`pvh`).
 //!
-//! Multiboot goes before PVH, since it is what a boot loader would use on hardware and since only it gives a module of its own string:
-//! Xen has all three and comes up with its dom0 kernel by multiboot 2, a Linux `vmlinux` has the PVH note alone.
+//! Multiboot goes before PVH, since it is what a boot loader would use on hardware: Xen may have all three and comes up with its dom0 kernel
+//! and modules by multiboot 2, while a Linux `vmlinux` has the PVH note alone.
 //! [`BootRequest::protocol`] overrides the order.
 //!
 //! Everything here is a pure function from the request to writes of [`BootMemory`] and an [`EntryState`]. Images are hostile: all

@@ -12,9 +12,9 @@
 //! | `vcpu` | the run loop, and the set of logical processors |
 
 pub mod events;
+pub mod interp;
 pub mod mmu;
 pub mod ports;
 pub mod state;
 pub mod vcpu;
-//! (being written)
 pub mod local_apic;

@@ -16,5 +16,9 @@ pub mod interp;
 pub mod mmu;
 pub mod ports;
 pub mod state;
+pub mod system;
 pub mod vcpu;
 pub mod local_apic;
+
+/// Frequency of the local APIC timers before division, and of the core crystal clock (CPUID leaf 15H).
+pub const TIMER_HZ: u64 = 25_000_000;

@@ -144,7 +144,7 @@ pub fn general(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
         }
         Ok(Flow::Jump | Flow::Again) => budget + left - 1,
         Err(e) => {
-            cpu.raised = Some(e);
+            cpu.raised = Some((e, next_rip(&i, cpu.s.rip)));
             budget + left
         }
     }

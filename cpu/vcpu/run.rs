@@ -57,7 +57,7 @@ impl Cpu {
     }
 
     /// Would this logical processor do something?
-    fn can_run(&mut self, n: usize) -> bool {
+    fn can_run(&self, n: usize) -> bool {
         let s = self.state(n);
         let interrupts = s.flags.other() & rflags::IF != 0;
         let wakes = s.init_pending || s.nmi_pending && !s.nmi_blocked || s.pending_debug != 0;
@@ -71,7 +71,7 @@ impl Cpu {
             Activity::WaitForSipi => s.sipi_pending.is_some(),
         }
     }
-    fn next_runnable(&mut self) -> Option<usize> {
+    fn next_runnable(&self) -> Option<usize> {
         (1..=self.config.cpus).map(|n| (self.current + n) % self.config.cpus).find(|n| self.can_run(*n))
     }
 

@@ -7,4 +7,4 @@ mod access;
 mod paging;
 
 pub use access::Privilege;
-pub use paging::{Context, PHYS_BITS};
+pub use paging::{Context, PHYS_BITS, is_canonical};

@@ -36,6 +36,14 @@ impl Cpu {
     }
     /// Something changed that translation depends on: CR0, CR3, CR4, EFER, PKRU, CPL or RFLAGS.AC.
     pub(crate) fn context_changed(&mut self) {}
+    /// Is there a maskable interrupt for the current processor? Without side effect.
+    pub fn interrupt_pending(&self) -> bool {
+        self.bus.intr()
+    }
+    /// Acknowledges that interrupt and gives its vector.
+    pub fn acknowledge_interrupt(&mut self) -> u8 {
+        self.bus.acknowledge()
+    }
     /// RIP of the block that executes.
     pub fn block_rip(&self) -> u64 {
         self.s.regs[Reg::BlockRip as usize]

@@ -17,6 +17,8 @@ pub mod mmu;
 pub mod ports;
 pub mod state;
 pub mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vcpu;
 pub mod local_apic;
 

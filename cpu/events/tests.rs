@@ -212,6 +212,9 @@ fn debug_trap_writes_dr6_and_clears_general_detect() {
 fn pending_events_follow_the_order_of_priority() {
     let (mut cpu, log) = t::real_with_log();
     log.borrow_mut().intr = true;
+    // With the local APIC off, LINT0 is INTR.
+    assert_eq!(cpu.apics[0].write_apic_base(0xfee0_0100), Ok(()));
+    cpu.listen_to_bus();
     log.borrow_mut().vector = 0x21;
     assert_eq!(pending(&cpu), None);
     cpu.s.flags = LazyFlags::new(f::FIXED | f::IF);

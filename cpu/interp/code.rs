@@ -84,7 +84,15 @@ impl Code {
         self.pages.get(&page)?.blocks.get(&key(offset, size)).copied()
     }
     /// Adds a block that was decoded from `len` bytes. The caller sees to it that stores to the page are noticed from now on.
-    pub fn add(&mut self, page: u64, offset: u64, size: CodeSize, records: &[Record], end: Handler, len: u64) -> Option<Cursor> {
+    pub fn add(
+        &mut self,
+        page: u64,
+        offset: u64,
+        size: CodeSize,
+        records: &[Record],
+        end: Handler,
+        len: u64,
+    ) -> Option<Cursor> {
         let block = self.arena.push(records, end, (records.last()?.insn.next_offset()) as u16)?;
         self.counters.blocks += 1;
         self.counters.instructions += records.len() as u64;

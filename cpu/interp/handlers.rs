@@ -318,9 +318,29 @@ pub fn choose(i: &Insn) -> Handler {
         Op::JmpRel if i.size() == Size::B8 => Handler(form::<{ Op::JmpRel as u8 }, 3, 0>),
         Op::JmpInd => long_only!(i, JmpInd, R M),
         Op::Jcc if i.size() == Size::B8 => by_cond!(i.cond(), jcc),
-        Op::Bts | Op::Btr | Op::Btc | Op::Tzcnt | Op::Lzcnt | Op::Popcnt | Op::Movbe | Op::Andn | Op::Bextr | Op::Blsi => Handler(any),
-        Op::Blsmsk | Op::Blsr | Op::Bzhi | Op::Mulx | Op::Pdep | Op::Pext | Op::Rorx | Op::Sarx | Op::Shlx | Op::Shrx => Handler(any),
-        Op::Rcl | Op::Rcr | Op::Shld | Op::Shrd | Op::Imul1 | Op::Idiv | Op::Adcx | Op::Adox | Op::Crc32 => Handler(any),
+        Op::Bts
+        | Op::Btr
+        | Op::Btc
+        | Op::Tzcnt
+        | Op::Lzcnt
+        | Op::Popcnt
+        | Op::Movbe
+        | Op::Andn
+        | Op::Bextr
+        | Op::Blsi => Handler(any),
+        Op::Blsmsk
+        | Op::Blsr
+        | Op::Bzhi
+        | Op::Mulx
+        | Op::Pdep
+        | Op::Pext
+        | Op::Rorx
+        | Op::Sarx
+        | Op::Shlx
+        | Op::Shrx => Handler(any),
+        Op::Rcl | Op::Rcr | Op::Shld | Op::Shrd | Op::Imul1 | Op::Idiv | Op::Adcx | Op::Adox | Op::Crc32 => {
+            Handler(any)
+        }
         Op::Lahf | Op::Sahf | Op::Clc | Op::Stc | Op::Cmc | Op::Cld | Op::Std | Op::Xlat => Handler(any),
         _ => Handler(general),
     }

@@ -1,1 +1,3 @@
-//! What each instruction does, written once over the trait [`Ops`](ops::Ops).
+//! What each instruction does, written once over the trait `Ops`.
+
+pub mod flags;

@@ -2,3 +2,5 @@
 
 pub mod control;
 pub mod exception;
+
+pub use exception::{page_fault, selector_error, vector};

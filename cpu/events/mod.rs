@@ -1,0 +1,5 @@
+//! Exceptions and interrupts.
+
+mod exception;
+
+pub use exception::{Class, Detail, Exception, Flow};

@@ -4,10 +4,11 @@ use anyhow::{Context, Result};
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-/// The terminal's modes before we changed them, while they are changed.
-static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// The terminal and its modes before we changed them, while they are changed.
+static BEFORE: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 
 /// While this lives, each key reaches us at once, unechoed, Ctrl-C and Ctrl-Z too.
 #[derive(Debug)]
@@ -16,15 +17,18 @@ pub struct RawMode(());
 impl RawMode {
     /// Puts the terminal at standard input into raw mode. `None` when standard input is no terminal.
     pub fn enter() -> Result<Option<RawMode>> {
-        let stdin = rustix::stdio::stdin();
-        if !termios::isatty(stdin) {
+        RawMode::enter_at(rustix::stdio::stdin())
+    }
+
+    fn enter_at(terminal: impl AsFd) -> Result<Option<RawMode>> {
+        if !termios::isatty(&terminal) {
             return Ok(None);
         }
-        let before = termios::tcgetattr(stdin).context("reading the terminal's modes")?;
+        let mut raw = termios::tcgetattr(&terminal).context("reading the terminal's modes")?;
+        let kept = terminal.as_fd().try_clone_to_owned().context("keeping the terminal")?;
         restore_on_signals()?;
         restore_on_panic();
-        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
-        let mut raw = before;
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some((kept, raw.clone()));
         // Output modes stay, so that our own lines on stderr end as usual.
         raw.input_modes -= InputModes::BRKINT
             | InputModes::ICRNL
@@ -37,7 +41,7 @@ impl RawMode {
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         let mode = RawMode(());
-        termios::tcsetattr(stdin, OptionalActions::Now, &raw).context("setting the terminal's modes")?;
+        termios::tcsetattr(&terminal, OptionalActions::Now, &raw).context("setting the terminal's modes")?;
         Ok(Some(mode))
     }
 }
@@ -50,9 +54,9 @@ impl Drop for RawMode {
 
 /// Gives the terminal back. Does nothing when it is not ours.
 fn restore() {
-    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some((terminal, before)) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // Nothing better can be done about a failure here: the terminal may be gone, which is why we end.
-        let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &before);
+        let _ = termios::tcsetattr(terminal, OptionalActions::Now, &before);
     }
 }
 
@@ -77,4 +81,35 @@ fn restore_on_signals() -> Result<()> {
         })
         .context("starting the thread that watches signals")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{self, OpenptFlags};
+    use std::fs::File;
+
+    #[test]
+    fn raw_mode_dropped_gives_the_terminal_back() {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = pty::openpt(flags).unwrap();
+        pty::grantpt(&master).unwrap();
+        pty::unlockpt(&master).unwrap();
+        let terminal = pty::ioctl_tiocgptpeer(&master, flags).unwrap();
+        let before = termios::tcgetattr(&terminal).unwrap();
+        assert!(before.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
+        let mode = RawMode::enter_at(&terminal).unwrap().expect("a terminal");
+        let raw = termios::tcgetattr(&terminal).unwrap();
+        let off = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        assert!(!raw.local_modes.intersects(off) && !raw.input_modes.contains(InputModes::ICRNL));
+        assert_eq!(raw.output_modes, before.output_modes);
+        drop(mode);
+        let after = termios::tcgetattr(&terminal).unwrap();
+        assert_eq!((after.local_modes, after.input_modes), (before.local_modes, before.input_modes));
+    }
+
+    #[test]
+    fn raw_mode_of_a_file_is_none() {
+        assert!(RawMode::enter_at(File::open("/dev/null").unwrap()).unwrap().is_none());
+    }
 }

@@ -16,3 +16,5 @@ pub mod mmu;
 pub mod ports;
 pub mod state;
 pub mod vcpu;
+//! (being written)
+pub mod local_apic;

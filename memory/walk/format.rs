@@ -129,8 +129,6 @@ impl Format {
             mask |= (1u64 << self.shift(level)) - (1 << 13);
         } else if level >= 4 {
             mask |= PS;
-        } else if level == 3 && self == Format::Pae {
-            mask |= PS;
         }
         value & mask
     }

@@ -1,0 +1,3 @@
+//! Interrupt controllers outside the processor.
+
+pub mod pic_i8259;

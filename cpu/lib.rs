@@ -16,5 +16,4 @@ pub mod mmu;
 pub mod ports;
 pub mod state;
 pub mod vcpu;
-//! (being written)
 pub mod local_apic;

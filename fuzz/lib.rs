@@ -10,6 +10,7 @@ pub mod device_registers;
 pub mod input;
 pub mod memory;
 mod sequence;
+pub mod virtqueue;
 
 pub use sequence::{Seeds, run_cases};
 
@@ -35,6 +36,7 @@ pub const BOUNDARIES: &[Boundary] = &[
         seeds: device_registers::seeds,
         fuzz_one: device_registers::fuzz_one,
     },
+    Boundary { name: "virtqueue", longest: 300, seeds: virtqueue::seeds, fuzz_one: virtqueue::fuzz_one },
 ];
 
 #[cfg(test)]
@@ -62,5 +64,10 @@ mod tests {
     #[test]
     fn boot_image_hostile_header_writes_usable_ram_only() {
         run("boot_image");
+    }
+
+    #[test]
+    fn virtqueue_hostile_driver_keeps_time_and_bounds() {
+        run("virtqueue");
     }
 }

@@ -12,6 +12,7 @@
 //! | `vcpu` | the run loop, and the set of logical processors |
 
 pub mod events;
+pub mod interp;
 pub mod mmu;
 pub mod ports;
 pub mod state;

@@ -3,10 +3,15 @@
 use crate::Seeds;
 use crate::input::Input;
 use crate::memory::Memory;
+use undercroft_platform::chipset::hpet::{self, Hpet};
 use undercroft_platform::chipset::pit_i8254::Pit;
+use undercroft_platform::chipset::pm_ich9::{self, InitialMode, Pm, TimerWidth};
+use undercroft_platform::chipset::reset_control::ResetControl;
+use undercroft_platform::chipset::rtc_mc146818::Rtc;
 use undercroft_platform::chipset::uart_ns16550::{LineSpeed, Uart};
 use undercroft_platform::clock::Tick;
 use undercroft_platform::device::{Context, Msi, Registers, Timed};
+use undercroft_platform::irq::io_apic::{self, IoApic};
 use undercroft_platform::irq::pic_i8259::PicPair;
 
 /// Accesses of one case at most.
@@ -54,7 +59,17 @@ const SUBJECTS: &[(Make, u64)] = &[
     (|| Box::new(Clocked(Pit::new())), 5),
     (|| Box::new(Clocked(Uart::new(LineSpeed::Programmed))), 8),
     (|| Box::new(Clocked(Uart::new(LineSpeed::Fixed { character_ticks: 1 }))), 8),
+    (|| Box::new(Plain(IoApic::new(io_apic::Configuration { id: 1, active_low_wires: 0xff_0000 }))), 0x50),
+    (|| Box::new(Clocked(Hpet::new(hpet::Configuration::default()))), 0x400),
+    (|| Box::new(Plain(ResetControl::new())), 2),
+    (|| Box::new(Clocked(Rtc::new(1_800_000_000))), 4),
+    (|| Box::new(Clocked(pm(InitialMode::Legacy))), 0x82),
+    (|| Box::new(Clocked(pm(InitialMode::Acpi))), 0x82),
 ];
+
+fn pm(initial_mode: InitialMode) -> Pm {
+    Pm::new(pm_ich9::Configuration { timer_width: TimerWidth::Bits32, initial_mode })
+}
 
 /// The first byte chooses the device; then each access is a byte that says what, and the bytes it needs.
 pub fn fuzz_one(data: &[u8]) {
@@ -70,7 +85,7 @@ pub fn fuzz_one(data: &[u8]) {
         let what = input.byte();
         let size = 1 << (what & 3);
         let offset = match what & 4 {
-            0 => u64::from(input.byte()) % span,
+            0 => input.number(2) % span,
             _ => input.number(8),
         };
         let mut cx = Context { now: Tick(now), dma: &mut memory, msi: &mut messages };
@@ -111,14 +126,50 @@ fn settle(timed: &mut dyn Timed, now: u64, memory: &mut Memory, messages: &mut V
     panic!("the device does not settle at {now}");
 }
 
-/// A few programmings that set a device going.
+/// A case from steps.
+fn case(device: u8, steps: &[&[u8]]) -> Vec<u8> {
+    [&[device], steps.concat().as_slice()].concat()
+}
+
+/// Programmings that set a device going: `[8, offset, 0, value]` writes a byte, `[0x30, offset, 0]` reads one and goes on to the
+/// next event.
 pub fn seeds() -> Seeds {
     vec![
         // The 8259A pair's initialization sequence.
-        vec![0, 8, 0, 0x11, 8, 1, 0x20, 8, 1, 4, 8, 1, 1, 8, 1, 0, 0, 0, 0, 1],
+        case(0, &[&[8, 0, 0, 0x11], &[8, 1, 0, 0x20], &[8, 1, 0, 4], &[8, 1, 0, 1], &[8, 1, 0, 0], &[0, 0, 0]]),
         // Counter 0 of the 8254 as a rate generator.
-        vec![1, 8, 3, 0x34, 8, 0, 0xa9, 8, 0, 4, 0x30, 0, 0x30, 0, 0x30, 0],
+        case(1, &[&[8, 3, 0, 0x34], &[8, 0, 0, 0xa9], &[8, 0, 0, 4], &[0x30, 0, 0], &[0x30, 0, 0]]),
         // The 16550A: divisor, line, FIFO, interrupts, a byte.
-        vec![2, 8, 3, 0x83, 8, 0, 1, 8, 1, 0, 8, 3, 3, 8, 2, 0xc7, 8, 1, 0xf, 8, 0, b'x', 0x30, 2, 0x30, 5],
+        case(
+            2,
+            &[
+                &[8, 3, 0, 0x83],
+                &[8, 0, 0, 1],
+                &[8, 1, 0, 0],
+                &[8, 3, 0, 3],
+                &[8, 2, 0, 0xc7],
+                &[8, 1, 0, 0xf],
+                &[8, 0, 0, b'x'],
+                &[0x30, 2, 0],
+                &[0x30, 5, 0],
+            ],
+        ),
+        // A redirection entry of the I/O APIC.
+        case(4, &[&[10, 0, 0, 0x10, 0, 0, 0], &[10, 0x10, 0, 0x30, 0, 0, 0], &[2, 0x10, 0]]),
+        // The HPET: timer 0 periodic, then enabled.
+        case(
+            5,
+            &[
+                &[11, 0, 1, 0x4c, 0, 0, 0, 0, 0, 0, 0],
+                &[11, 8, 1, 0, 0, 1, 0, 0, 0, 0, 0],
+                &[11, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+                &[0x33, 0xf0, 0],
+                &[0x33, 0xf0, 0],
+            ],
+        ),
+        // The clock's periodic interrupt.
+        case(7, &[&[8, 0, 0, 0xb], &[8, 1, 0, 0x42], &[0x30, 1, 0], &[8, 0, 0, 0xc], &[0x30, 1, 0]]),
+        // The power-management timer's interrupt.
+        case(9, &[&[9, 2, 0, 1, 1], &[0x31, 0, 0], &[0x32, 8, 0]]),
     ]
 }

@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod apic;
+pub mod pci;
 pub mod x86;
 
 pub use addr::{DmaAddr, GuestPhysAddr, LinearAddr, PhysAddr};

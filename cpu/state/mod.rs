@@ -205,7 +205,7 @@ impl State {
         let mut segments = [Segment::real_mode(0); 6];
         segments[Seg::Cs as usize] = Segment { selector: 0xf000, base: 0xffff_0000, limit: 0xffff, rights: 0x9b };
         let mut regs = [0; 32];
-        regs[Reg::Rdx as usize] = 0x000806f8;
+        regs[Reg::Rdx as usize] = u64::from(crate::system::cpuid::SIGNATURE);
         let mut state = State {
             regs,
             rip: 0xfff0,

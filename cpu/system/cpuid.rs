@@ -15,7 +15,7 @@ use undercroft_spec::x86::control::cr4;
 use undercroft_spec::x86::cpuid::{Feature, Register};
 use undercroft_spec::x86::msr::{arch_capabilities as ac, misc_enable};
 
-/// Frequency of the TSC and of the core crystal clock, which the local APIC's timer counts: one a tick.
+/// Frequency of the TSC: one a tick.
 pub const TSC_HZ: u32 = 1_000_000_000;
 
 /// One row of the table.
@@ -45,7 +45,7 @@ pub struct CpuModel {
 /// Highest basic leaf.
 const MAX_BASIC: u32 = 0x1f;
 /// Family 6, model E0H, stepping 1: a number that no product has, so that software applies what the flags say and no list of errata.
-const SIGNATURE: u32 = 0x000e_0601;
+pub const SIGNATURE: u32 = 0x000e_0601;
 const BRAND: &[u8; 48] = b"Undercroft virtual processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0";
 
 impl Default for CpuModel {
@@ -68,7 +68,7 @@ impl Default for CpuModel {
                 at(0xd, 0, [0; 4]),
                 at(0xd, 1, [0; 4]),
                 at(0xd, xsave::PKRU_COMPONENT, [xsave::PKRU_SIZE, xsave::PKRU_OFFSET, 0, 0]),
-                row(0x15, [1, 1, TSC_HZ, 0]),
+                row(0x15, [1, TSC_HZ / crate::TIMER_HZ as u32, crate::TIMER_HZ as u32, 0]),
                 row(0x16, [TSC_HZ / 1_000_000, TSC_HZ / 1_000_000, 100, 0]),
                 row(0x8000_0000, [0x8000_0008, 0, 0, 0]),
                 row(0x8000_0001, [0; 4]),

@@ -198,7 +198,7 @@ impl Cpu {
             IA32_TSC_DEADLINE => apic.write_tsc_deadline(value),
             _ => {
                 let effects = apic.write_msr(now, index, value).map_err(|_| GP)?;
-                self.apic_effects(effects);
+                self.apply_effects(effects);
             }
         }
         Ok(())
@@ -310,7 +310,6 @@ fn is_memory_type(t: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local_apic::{Configuration, LocalApic};
     use crate::testing::{execute, long, real};
 
     fn read(cpu: &mut Cpu, index: u32) -> Result<u64, Exception> {
@@ -332,13 +331,6 @@ mod tests {
         let before = cpu.s.msr.clone();
         assert_eq!(write(cpu, index, value), Err(GP), "{index:#x} {value:#x}");
         assert_eq!(cpu.s.msr, before);
-    }
-    fn with_apic() -> Cpu {
-        let mut cpu = long(0);
-        let configuration =
-            Configuration { initial_id: 0, is_bootstrap: true, timer_hz: 1_000_000_000, physical_address_bits: 46 };
-        cpu.apics.push(LocalApic::new(configuration));
-        cpu
     }
 
     #[test]
@@ -442,7 +434,7 @@ mod tests {
     }
     #[test]
     fn apic_registers_are_msrs_in_x2apic_mode() {
-        let mut cpu = with_apic();
+        let mut cpu = long(0);
         assert_eq!(read(&mut cpu, IA32_APIC_BASE), Ok(0xfee0_0900));
         refuses(&mut cpu, 0x808, 0x20);
         keeps(&mut cpu, IA32_APIC_BASE, 0xfee0_0d00);
@@ -452,12 +444,11 @@ mod tests {
         refuses(&mut cpu, IA32_APIC_BASE, 0xfee0_0900);
         // Fixed interrupt to all but self.
         assert_eq!(write(&mut cpu, 0x830, 0xc_00f0), Ok(Flow::Next));
-        assert_eq!(cpu.ipis.len(), 1);
         assert!(cpu.attention);
     }
     #[test]
     fn apic_base_without_x2apic_refuses_extd() {
-        let mut cpu = with_apic();
+        let mut cpu = long(0);
         cpu.model.set(Feature::X2APIC, false);
         refuses(&mut cpu, IA32_APIC_BASE, 0xfee0_0d00);
     }

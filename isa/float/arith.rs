@@ -123,7 +123,7 @@ pub(crate) fn sqrt(a: Number) -> Outcome {
     }
     let odd = a.exponent & 1 != 0;
     let radicand = u128::from(a.significand) << if odd { 64 } else { 63 };
-    let root = radicand.isqrt();
+    let root = u128::from(integer_sqrt(radicand));
     let remainder = radicand - root * root;
     // (root + 1/2)^2 = root^2 + root + 1/4: never a tie.
     let below = match remainder {
@@ -132,6 +132,25 @@ pub(crate) fn sqrt(a: Number) -> Outcome {
         _ => 1,
     };
     Outcome::Exact(Exact { sign: false, exponent: a.exponent >> 1, significand: root << 64 | below })
+}
+
+/// The integer part of the root of a number not below 2^126.
+#[inline]
+fn integer_sqrt(n: u128) -> u64 {
+    // The host's double root is good to some 50 bits, one step of Newton's method in doubles to more than 64; what truncation
+    // leaves is mended after. IEEE doubles make both the same everywhere.
+    let estimate = (((n >> 64) as u64 as f64).sqrt() * (1u64 << 32) as f64) as u64;
+    let error = n.wrapping_sub(u128::from(estimate) * u128::from(estimate)) as i128;
+    let correction = (error >> 16) as i64 as f64 * 65536.0 / (2.0 * estimate as f64);
+    let mut root = estimate.saturating_add_signed(correction as i64);
+    let square = |root: u64| u128::from(root) * u128::from(root);
+    while square(root) > n {
+        root -= 1;
+    }
+    while root != u64::MAX && square(root + 1) <= n {
+        root += 1;
+    }
+    root
 }
 
 /// How two operands compare.

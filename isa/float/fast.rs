@@ -5,9 +5,14 @@
 //! IEEE results of such operations are the same on every host. PE is the only flag they can raise; unless MXCSR has it already,
 //! exactness is checked in integers.
 
+mod convert;
+
 use crate::env::{Env, Flags};
 use crate::format::{F32, F64, Format};
 use crate::sse;
+pub use convert::{
+    compare, from_i32, from_i64, max, min, narrow, to_i32, to_i32_truncate, to_i64, to_i64_truncate, widen,
+};
 
 /// MXCSR bits that must have one value: PM (12) set; RC (14:13), FTZ (15), DAZ (6) clear.
 const CONTROL: u32 = 0xf040;
@@ -31,6 +36,10 @@ pub trait HostFormat: Format {
     fn host_div(a: Self::Bits, b: Self::Bits) -> Self::Bits;
     #[doc(hidden)]
     fn host_sqrt(a: Self::Bits) -> Self::Bits;
+    #[doc(hidden)]
+    fn to_f64(a: Self::Bits) -> f64;
+    #[doc(hidden)]
+    fn from_i64(a: i64) -> Self::Bits;
     #[doc(hidden)]
     fn negate(a: Self::Bits) -> Self::Bits;
     /// Whether `sum`, a finite rounded `a + b`, is exact.
@@ -72,6 +81,14 @@ macro_rules! host_format {
                 // Dekker's fast two-sum: what the sum took of the smaller operand is exact, and cannot overflow.
                 let (large, small) = if a.abs() >= b.abs() { (a, b) } else { (b, a) };
                 sum - large == small
+            }
+            #[inline(always)]
+            fn to_f64(a: $bits) -> f64 {
+                <$float>::from_bits(a).into()
+            }
+            #[inline(always)]
+            fn from_i64(a: i64) -> $bits {
+                (a as $float).to_bits()
             }
             #[inline(always)]
             fn negate(a: $bits) -> $bits {

@@ -11,7 +11,7 @@
 use crate::arith::{self, Outcome};
 pub use crate::arith::{Relation, Signals};
 use crate::env::{Env, Flags, Rounding};
-use crate::format::{Class, Format, INTEGER_BIT, Number};
+use crate::format::{Class, F32, Format, INTEGER_BIT, Number};
 use crate::round::{Destination, Exact, round};
 
 /// An operand as the instruction sees it: with DAZ, a denormal is a zero.
@@ -238,6 +238,39 @@ pub fn round_to_integral<F: Format>(env: Env, a: F::Bits, imm: u8) -> (F::Bits, 
             (F::pack(Number::from_magnitude(n.sign, integer.magnitude)), flags)
         }
         _ => (a, Flags::empty()),
+    }
+}
+
+/// A quotient or root of an approximation instruction: its fraction rounded to eleven bits, what is below the normal numbers
+/// flushed to zero.
+fn approximate(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if value.abs() >= f32::MIN_POSITIVE { (bits + 0x800) & !0xfff } else { bits & 1 << 31 }
+}
+
+/// RCPPS, RCPSS: about `1 / a`. MXCSR does not matter and no flag is set.
+///
+/// The manual bounds the relative error by 1.5 * 2^-12 and leaves the bits open; this is the quotient rounded to twelve bits.
+#[must_use]
+pub fn reciprocal(a: u32) -> u32 {
+    let n = F32::unpack(a);
+    match n.class {
+        Class::QuietNan | Class::SignallingNan => F32::pack(n.quieted()),
+        Class::Zero | Class::Denormal => F32::pack(Number::infinity(n.sign)),
+        _ => approximate(1.0 / f32::from_bits(a)),
+    }
+}
+
+/// RSQRTPS, RSQRTSS: about `1 / sqrt(a)`, as exact as [`reciprocal`]. MXCSR does not matter and no flag is set.
+#[must_use]
+pub fn reciprocal_sqrt(a: u32) -> u32 {
+    let n = F32::unpack(a);
+    match n.class {
+        Class::QuietNan | Class::SignallingNan => F32::pack(n.quieted()),
+        Class::Zero | Class::Denormal => F32::pack(Number::infinity(n.sign)),
+        _ if n.sign => F32::pack(Number::INDEFINITE),
+        // In double precision the root and the quotient add nothing to the error.
+        _ => approximate((1.0 / f64::from(f32::from_bits(a)).sqrt()) as f32),
     }
 }
 

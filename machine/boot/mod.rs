@@ -7,18 +7,22 @@
 //! 3. a multiboot 1 header (`multiboot1`) in the first 8 KiB;
 //! 4. an ELF file with a PVH entry note (`pvh`).
 //!
-//! Multiboot goes before PVH, since it is what a boot loader would use on hardware and since only it gives a module of its own string:
-//! Xen has all three and comes up with its dom0 kernel by multiboot 2, a Linux `vmlinux` has the PVH note alone.
+//! Multiboot goes before PVH, since it is what a boot loader would use on hardware: Xen may have all three and comes up with its dom0 kernel
+//! and modules by multiboot 2, while a Linux `vmlinux` has the PVH note alone.
 //! [`BootRequest::protocol`] overrides the order.
 //!
 //! Everything here is a pure function from the request to writes of [`BootMemory`] and an [`EntryState`]. Images are hostile: all
 //! arithmetic on their fields is checked, and what is written lies in RAM that the memory map calls usable.
 
+mod elf;
 mod entry;
 mod error;
+mod gzip;
 mod image_bytes;
 mod linux;
+mod multiboot;
 mod placement;
+mod pvh;
 #[cfg(test)]
 mod tests;
 
@@ -129,16 +133,74 @@ pub fn load(memory: &mut dyn BootMemory, request: &BootRequest<'_>) -> Result<Lo
     if request.command_line.contains('\0') || request.modules.iter().any(|module| module.command_line.contains('\0')) {
         return Err(BootError::CommandLineZero);
     }
+    let image = gzip::decompress(request.image)?;
+    let start = recognise_start(&image, request.protocol)?;
     let mut loader = Loader { memory, request, placement: Placement::new(request.memory_map) };
-    if !linux::is_bzimage(request.image) {
-        return Err(BootError::Unrecognised);
-    }
-    let (protocol, entry) = (Protocol::Linux, linux::load(&mut loader, request.image)?);
-    Ok(Loaded { protocol, entry, claims: loader.placement.into_claims() })
+    let entry = match start {
+        Start::Linux => linux::load(&mut loader, &image)?,
+        Start::Multiboot2(offset) => multiboot::v2::load(&mut loader, &image, offset)?,
+        Start::Multiboot1(offset) => multiboot::v1::load(&mut loader, &image, offset)?,
+        Start::Pvh(entry) => pvh::load(&mut loader, &image, entry)?,
+    };
+    Ok(Loaded { protocol: start.protocol(), entry, claims: loader.placement.into_claims() })
 }
 
-/// The name by which the loader introduces itself to the kernel.
-pub const LOADER_NAME: &str = concat!("Undercroft ", env!("CARGO_PKG_VERSION"));
+/// The protocol by which a file would be booted.
+///
+/// # Errors
+/// [`BootError`], when it is of no kind that can be booted.
+pub fn recognise(image: &[u8]) -> Result<Protocol, BootError> {
+    recognise_start(&gzip::decompress(image)?, None).map(|start| start.protocol())
+}
+
+/// A protocol, and where in the file it begins.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Linux,
+    /// Offset of the header.
+    Multiboot2(u64),
+    /// Offset of the header.
+    Multiboot1(u64),
+    /// Physical entry point.
+    Pvh(u64),
+}
+
+impl Start {
+    fn protocol(self) -> Protocol {
+        match self {
+            Start::Linux => Protocol::Linux,
+            Start::Multiboot2(_) => Protocol::Multiboot2,
+            Start::Multiboot1(_) => Protocol::Multiboot1,
+            Start::Pvh(_) => Protocol::Pvh,
+        }
+    }
+}
+
+/// Tries the protocols in the documented order, or the one that is wanted. A damaged header is an error only if no other is found.
+fn recognise_start(image: &[u8], wanted: Option<Protocol>) -> Result<Start, BootError> {
+    let mut damaged = None;
+    for protocol in [Protocol::Linux, Protocol::Multiboot2, Protocol::Multiboot1, Protocol::Pvh] {
+        if wanted.is_some_and(|wanted| wanted != protocol) {
+            continue;
+        }
+        let found = match protocol {
+            Protocol::Linux => Ok(linux::is_bzimage(image).then_some(Start::Linux)),
+            Protocol::Multiboot2 => multiboot::v2::header_offset(image).map(|found| found.map(Start::Multiboot2)),
+            Protocol::Multiboot1 => multiboot::v1::header_offset(image).map(|found| found.map(Start::Multiboot1)),
+            Protocol::Pvh => pvh::entry_of(image).map(|found| found.map(Start::Pvh)),
+        };
+        match found {
+            Ok(Some(start)) => return Ok(start),
+            Ok(None) => {}
+            Err(error) => damaged = damaged.or(Some(error)),
+        }
+    }
+    Err(damaged.unwrap_or(match wanted {
+        Some(wanted) => BootError::ProtocolAbsent { wanted },
+        None if elf::is_elf(image) => BootError::NoEntryProtocol,
+        None => BootError::Unrecognised,
+    }))
+}
 
 /// What the protocols share: the request, the machine's RAM and who has which part of it.
 struct Loader<'m, 'a> {
@@ -153,6 +215,10 @@ impl Loader<'_, '_> {
         self.memory.write(PhysAddr(start), data).map_err(|NoRamHere| failed)
     }
 
+    fn zero(&mut self, start: u64, len: u64) -> Result<(), BootError> {
+        self.memory.zero(PhysAddr(start), len).map_err(|NoRamHere| BootError::Write { start, len })
+    }
+
     /// Writes a string and its final zero below 1 MiB, or above when it is too long; returns its address.
     fn place_string(&mut self, what: &'static str, text: &str) -> Result<u64, BootError> {
         let mut bytes = text.as_bytes().to_vec();
@@ -160,14 +226,17 @@ impl Loader<'_, '_> {
         self.place_low(what, &bytes)
     }
 
-    /// Writes `bytes` at a page below 1 MiB, or above when they are too long; returns the address.
-    fn place_low(&mut self, what: &'static str, bytes: &[u8]) -> Result<u64, BootError> {
-        use placement::{FOUR_GIB, LOW_END, LOW_START, ONE_MIB, PAGE};
-        let len = bytes.len() as u64;
-        let start = self
-            .placement
+    /// Takes whole pages below 1 MiB, or above when there are too few; returns the address.
+    fn reserve_low(&mut self, what: &'static str, len: u64) -> Result<u64, BootError> {
+        use placement::{ABOVE_1_MIB, LOW_END, LOW_START, PAGE};
+        self.placement
             .lowest(what, (LOW_START, LOW_END), len, PAGE)
-            .or_else(|_| self.placement.lowest(what, (ONE_MIB, FOUR_GIB), len, PAGE))?;
+            .or_else(|_| self.placement.lowest(what, ABOVE_1_MIB, len, PAGE))
+    }
+
+    /// Writes `bytes` to pages below 1 MiB, or above when there are too few; returns the address.
+    fn place_low(&mut self, what: &'static str, bytes: &[u8]) -> Result<u64, BootError> {
+        let start = self.reserve_low(what, bytes.len() as u64)?;
         self.write(start, bytes)?;
         Ok(start)
     }

@@ -14,6 +14,8 @@ pub(crate) const LOW_START: u64 = 0x1_0000;
 pub(crate) const LOW_END: u64 = 0xa_0000;
 /// Where the memory begins that is free of the habits of the PC.
 pub(crate) const ONE_MIB: u64 = 0x10_0000;
+/// The window of what has no reason to be low.
+pub(crate) const ABOVE_1_MIB: (u64, u64) = (ONE_MIB, FOUR_GIB);
 
 /// A range of the machine's RAM that something loaded occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

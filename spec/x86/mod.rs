@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod cpuid;
+pub mod descriptor;
 pub mod exception;
 pub mod msr;
 

@@ -170,10 +170,10 @@ binary_test!(mulss_any_operands_equal_host, mulss, "mulss", mul, Some(fast::mul:
 binary_test!(mulsd_any_operands_equal_host, mulsd, "mulsd", mul, Some(fast::mul::<F64>), F64, f64, u64);
 binary_test!(divss_any_operands_equal_host, divss, "divss", div, Some(fast::div::<F32>), F32, f32, u32);
 binary_test!(divsd_any_operands_equal_host, divsd, "divsd", div, Some(fast::div::<F64>), F64, f64, u64);
-binary_test!(minss_any_operands_equal_host, minss, "minss", min, None, F32, f32, u32);
-binary_test!(minsd_any_operands_equal_host, minsd, "minsd", min, None, F64, f64, u64);
-binary_test!(maxss_any_operands_equal_host, maxss, "maxss", max, None, F32, f32, u32);
-binary_test!(maxsd_any_operands_equal_host, maxsd, "maxsd", max, None, F64, f64, u64);
+binary_test!(minss_any_operands_equal_host, minss, "minss", min, Some(fast::min::<F32>), F32, f32, u32);
+binary_test!(minsd_any_operands_equal_host, minsd, "minsd", min, Some(fast::min::<F64>), F64, f64, u64);
+binary_test!(maxss_any_operands_equal_host, maxss, "maxss", max, Some(fast::max::<F32>), F32, f32, u32);
+binary_test!(maxsd_any_operands_equal_host, maxsd, "maxsd", max, Some(fast::max::<F64>), F64, f64, u64);
 
 macro_rules! unary_test {
     ($test:ident, $host:ident, $float:ident, $operation:expr) => {
@@ -205,6 +205,9 @@ unary_test!(cvtsd2ss_any_operand_equals_host, cvtsd2ss_low, f64, |m, a| sse::con
     a
 ));
 
+unary_test!(fast_cvtss2sd_any_operand_equals_host, cvtss2sd, f32, fast::widen);
+unary_test!(fast_cvtsd2ss_any_operand_equals_host, cvtsd2ss_low, f64, fast::narrow);
+
 /// CVTSD2SS leaves bits 63:32 of its destination, which holds the operand here.
 fn cvtsd2ss_low(mxcsr: u32, a: u64, b: u64) -> (u32, Flags) {
     let (value, flags) = cvtsd2ss(mxcsr, a, b);
@@ -212,64 +215,52 @@ fn cvtsd2ss_low(mxcsr: u32, a: u64, b: u64) -> (u32, Flags) {
 }
 
 macro_rules! to_integer_test {
-    ($test:ident, $host:ident, $instruction:literal, $modifier:literal, $float:ident, $a:ty, $r:ty, $operation:expr) => {
+    ($test:ident, $host:ident, $instruction:literal, $modifier:literal, $float:ident, $a:ty, $r:ty, $($operation:tt)*) => {
         host_to_integer!($host, $instruction, $a, $r, $modifier);
         #[test]
         fn $test() {
             let mut random = Random::new(3);
             for _ in 0..CASES {
                 let (mxcsr, a) = (random_mxcsr(&mut random), random.$float());
-                let got = $operation(Env::from_mxcsr(mxcsr), a);
+                let got = sse::$($operation)*(Env::from_mxcsr(mxcsr), a);
                 assert_eq!(got, $host(mxcsr, a), "{a:x} mxcsr {mxcsr:x}");
+                for mxcsr in [mxcsr, 0x1f80] {
+                    assert_eq!(fast::$($operation)*(mxcsr, a), $host(mxcsr, a), "fast: {a:x} mxcsr {mxcsr:x}");
+                }
             }
         }
     };
 }
 
-to_integer_test!(cvtss2si_to_32_bits_equals_host, cvtss2si, "cvtss2si", "e", f32, u32, i32, sse::to_i32::<F32>);
-to_integer_test!(cvtsd2si_to_32_bits_equals_host, cvtsd2si, "cvtsd2si", "e", f64, u64, i32, sse::to_i32::<F64>);
-to_integer_test!(cvtss2si_to_64_bits_equals_host, cvtss2siq, "cvtss2si", "r", f32, u32, i64, sse::to_i64::<F32>);
-to_integer_test!(cvtsd2si_to_64_bits_equals_host, cvtsd2siq, "cvtsd2si", "r", f64, u64, i64, sse::to_i64::<F64>);
-to_integer_test!(
-    cvttss2si_to_32_bits_equals_host,
-    cvttss2si,
-    "cvttss2si",
-    "e",
-    f32,
-    u32,
-    i32,
-    sse::to_i32_truncate::<F32>
-);
-to_integer_test!(
-    cvttsd2si_to_64_bits_equals_host,
-    cvttsd2siq,
-    "cvttsd2si",
-    "r",
-    f64,
-    u64,
-    i64,
-    sse::to_i64_truncate::<F64>
-);
+to_integer_test!(cvtss2si_to_32_bits_equals_host, cvtss2si, "cvtss2si", "e", f32, u32, i32, to_i32::<F32>);
+to_integer_test!(cvtsd2si_to_32_bits_equals_host, cvtsd2si, "cvtsd2si", "e", f64, u64, i32, to_i32::<F64>);
+to_integer_test!(cvtss2si_to_64_bits_equals_host, cvtss2siq, "cvtss2si", "r", f32, u32, i64, to_i64::<F32>);
+to_integer_test!(cvtsd2si_to_64_bits_equals_host, cvtsd2siq, "cvtsd2si", "r", f64, u64, i64, to_i64::<F64>);
+to_integer_test!(cvttss2si_to_32_bits_equals_host, cvttss2si, "cvttss2si", "e", f32, u32, i32, to_i32_truncate::<F32>);
+to_integer_test!(cvttsd2si_to_64_bits_equals_host, cvttsd2siq, "cvttsd2si", "r", f64, u64, i64, to_i64_truncate::<F64>);
 
 macro_rules! from_integer_test {
-    ($test:ident, $host:ident, $instruction:literal, $modifier:literal, $a:ty, $r:ty, $operation:expr) => {
+    ($test:ident, $host:ident, $instruction:literal, $modifier:literal, $a:ty, $r:ty, $($operation:tt)*) => {
         host_from_integer!($host, $instruction, $a, $r, $modifier);
         #[test]
         fn $test() {
             let mut random = Random::new(4);
             for _ in 0..CASES {
                 let (mxcsr, a) = (random_mxcsr(&mut random), random.pattern() as $a);
-                let got = $operation(Env::from_mxcsr(mxcsr), a);
+                let got = sse::$($operation)*(Env::from_mxcsr(mxcsr), a);
                 assert_eq!(got, $host(mxcsr, a), "{a:x} mxcsr {mxcsr:x}");
+                for mxcsr in [mxcsr, 0x1f80] {
+                    assert_eq!(fast::$($operation)*(mxcsr, a), $host(mxcsr, a), "fast: {a:x} mxcsr {mxcsr:x}");
+                }
             }
         }
     };
 }
 
-from_integer_test!(cvtsi2ss_from_32_bits_equals_host, cvtsi2ss, "cvtsi2ss", "e", i32, u32, sse::from_i32::<F32>);
-from_integer_test!(cvtsi2sd_from_32_bits_equals_host, cvtsi2sd, "cvtsi2sd", "e", i32, u64, sse::from_i32::<F64>);
-from_integer_test!(cvtsi2ss_from_64_bits_equals_host, cvtsi2ssq, "cvtsi2ss", "r", i64, u32, sse::from_i64::<F32>);
-from_integer_test!(cvtsi2sd_from_64_bits_equals_host, cvtsi2sdq, "cvtsi2sd", "r", i64, u64, sse::from_i64::<F64>);
+from_integer_test!(cvtsi2ss_from_32_bits_equals_host, cvtsi2ss, "cvtsi2ss", "e", i32, u32, from_i32::<F32>);
+from_integer_test!(cvtsi2sd_from_32_bits_equals_host, cvtsi2sd, "cvtsi2sd", "e", i32, u64, from_i32::<F64>);
+from_integer_test!(cvtsi2ss_from_64_bits_equals_host, cvtsi2ssq, "cvtsi2ss", "r", i64, u32, from_i64::<F32>);
+from_integer_test!(cvtsi2sd_from_64_bits_equals_host, cvtsi2sdq, "cvtsi2sd", "r", i64, u64, from_i64::<F64>);
 
 macro_rules! compare_test {
     ($test:ident, $host:ident, $instruction:literal, $format:ty, $float:ident, $bits:ty, $signals:expr) => {
@@ -285,7 +276,10 @@ macro_rules! compare_test {
                     random.$float()
                 };
                 let got = sse::compare::<$format>(Env::from_mxcsr(mxcsr), a, b, $signals);
-                assert_eq!(got, $host(mxcsr, a, b), "{a:x} {b:x} mxcsr {mxcsr:x}");
+                let expected = $host(mxcsr, a, b);
+                assert_eq!(got, expected, "{a:x} {b:x} mxcsr {mxcsr:x}");
+                let got = fast::compare::<$format>(mxcsr, a, b, $signals);
+                assert_eq!(got, expected, "fast: {a:x} {b:x} mxcsr {mxcsr:x}");
             }
         }
     };
@@ -343,3 +337,30 @@ macro_rules! round_tests {
     };
 }
 round_tests!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+host!(rcpss, "rcpss", u32, u32);
+host!(rsqrtss, "rsqrtss", u32, u32);
+
+/// Two approximations, each within 1.5 * 2^-12 of the same number, or the same special value.
+fn close(a: u32, b: u32) -> bool {
+    let (x, y) = (f64::from(f32::from_bits(a)), f64::from(f32::from_bits(b)));
+    a == b || (x - y).abs() <= 2.0 * 1.5 / 4096.0 * x.abs().max(y.abs())
+}
+
+#[test]
+fn approximations_of_any_operand_are_close_to_host_and_set_no_flag() {
+    let mut random = Random::new(6);
+    for _ in 0..CASES {
+        let (mxcsr, a) = (random_mxcsr(&mut random), random.f32());
+        let magnitude = f32::from_bits(a & 0x7fff_ffff);
+        // Around 2^126 the manual lets the reciprocal be flushed or not.
+        if !(8.4e37..8.6e37).contains(&magnitude) {
+            let (value, flags) = rcpss(mxcsr, a, a);
+            assert!(close(sse::reciprocal(a), value), "1/{a:x}: {:x} {value:x}", sse::reciprocal(a));
+            assert_eq!(flags, Flags::empty());
+        }
+        let (value, flags) = rsqrtss(mxcsr, a, a);
+        assert!(close(sse::reciprocal_sqrt(a), value), "1/sqrt {a:x}: {:x} {value:x}", sse::reciprocal_sqrt(a));
+        assert_eq!(flags, Flags::empty());
+    }
+}

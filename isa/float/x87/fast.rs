@@ -51,14 +51,25 @@ fn round_nearest(sign: u16, exponent: i32, significand: u128) -> Option<Computed
 pub(super) fn add(env: Env, a: F80, b: F80) -> Option<Computed<F80>> {
     let (a, b) = operands(env, a, b)?;
     let (large, small) = if (a.exponent, a.significand) >= (b.exponent, b.significand) { (a, b) } else { (b, a) };
-    let l = u128::from(large.significand) << 63;
-    let s = shift_right_sticky(u128::from(small.significand) << 63, (large.exponent - small.exponent) as u32);
-    let sum = if a.sign == b.sign { l + s } else { l - s };
-    if sum == 0 {
+    let distance = (large.exponent - small.exponent) as u32;
+    let l = u128::from(large.significand) << 64;
+    // Up to a distance of 64 nothing is lost.
+    let s = match distance {
+        0..=64 => u128::from(small.significand) << (64 - distance),
+        _ => shift_right_sticky(u128::from(small.significand), distance - 64),
+    };
+    if a.sign == b.sign {
+        let (sum, carry) = l.overflowing_add(s);
+        let carry_out = u32::from(carry);
+        let normalised = sum >> carry_out | (sum & u128::from(carry_out)) | u128::from(carry_out) << 127;
+        return round_nearest(large.sign, large.exponent + carry_out as i32, normalised);
+    }
+    let difference = l - s;
+    if difference == 0 {
         return None;
     }
-    let shift = sum.leading_zeros();
-    round_nearest(large.sign, large.exponent + 1 - shift as i32, sum << shift)
+    let shift = difference.leading_zeros();
+    round_nearest(large.sign, large.exponent - shift as i32, difference << shift)
 }
 
 #[inline(always)]

@@ -71,6 +71,29 @@ pub(super) const fn series(x: u128, coefficients: &[u128], terms: Terms) -> u128
     sum
 }
 
+/// `rest / divisor` as a fraction of 2^128, for `rest` below `divisor` and bit 127 of `divisor` set.
+fn divide_fraction(rest: u128, divisor: u128) -> u128 {
+    let (high, rest) = divide_digit(rest, divisor);
+    let (low, _) = divide_digit(rest, divisor);
+    u128::from(high) << 64 | u128::from(low)
+}
+
+/// Quotient and rest of `rest * 2^64` by `divisor`: a step of long division in digits of 64 bits (Knuth's algorithm D).
+fn divide_digit(rest: u128, divisor: u128) -> (u64, u128) {
+    const DIGIT: u128 = 1 << 64;
+    let (high, low) = (divisor >> 64, divisor & (DIGIT - 1));
+    // An estimate from the divisor's high digit, at most two too large.
+    let (mut quotient, mut left) = (rest / high, rest % high);
+    while quotient >= DIGIT || quotient * low > left << 64 {
+        quotient -= 1;
+        left += high;
+        if left >= DIGIT {
+            break;
+        }
+    }
+    (quotient as u64, (rest << 64).wrapping_sub(quotient.wrapping_mul(divisor)))
+}
+
 impl Exact {
     /// `value * 2^exponent`, for a nonzero value.
     pub(super) const fn from_integer(sign: bool, value: u128, exponent: i32) -> Exact {
@@ -104,29 +127,14 @@ impl Exact {
     }
 
     pub(super) fn div(self, other: Exact) -> Exact {
-        let (mut rest, divisor) = (self.significand, other.significand);
-        // Long division, one bit a step; the bit that leaves at the top is held in `carry`.
-        let mut quotient = 0u128;
-        let mut carry = false;
-        for _ in 0..129 {
-            let fits = carry || rest >= divisor;
-            if fits {
-                rest = rest.wrapping_sub(divisor);
-            }
-            // The first bit is one only when the dividend is not below the divisor; it is shifted out otherwise.
-            if quotient >> 127 != 0 {
-                break;
-            }
-            quotient = quotient << 1 | u128::from(fits);
-            carry = rest >> 127 != 0;
-            rest <<= 1;
+        let (dividend, divisor) = (self.significand, other.significand);
+        let sign = self.sign != other.sign;
+        let exponent = self.exponent - other.exponent;
+        if dividend < divisor {
+            return Exact { sign, exponent: exponent - 1, significand: divide_fraction(dividend, divisor) };
         }
-        let below = self.significand < other.significand;
-        Exact {
-            sign: self.sign != other.sign,
-            exponent: self.exponent - other.exponent - i32::from(below),
-            significand: quotient,
-        }
+        let significand = 1 << 127 | divide_fraction(dividend - divisor, divisor) >> 1;
+        Exact { sign, exponent, significand }
     }
 
     /// The sum; `None` when it is zero.

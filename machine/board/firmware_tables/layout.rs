@@ -38,7 +38,7 @@ pub struct Layout {
     pub mmio32: Window,
     /// The same above 4 GiB, if the board has it.
     pub mmio64: Option<Window>,
-    /// Address of the ACPI root pointer, in 0xE0000..0x100000, a multiple of 16.
+    /// Address of the ACPI root pointer, in 0xF0000..0xF8000 (real-mode services lie behind), a multiple of 64.
     pub rsdp_address: u32,
     /// The DMA remapping unit, if the board has one.
     pub dmar: Option<DmarUnit>,
@@ -191,10 +191,10 @@ impl Layout {
             "a multiple of 256 MiB",
         )?;
         check(
-            (0xe_0000..=0xf_ffdc).contains(&self.rsdp_address) && self.rsdp_address.is_multiple_of(16),
+            (0xf_0000..0xf_8000).contains(&self.rsdp_address) && self.rsdp_address.is_multiple_of(64),
             "rsdp_address",
             self.rsdp_address.into(),
-            "a multiple of 16 in 0xE0000..0x100000",
+            "a multiple of 64 in 0xF0000..0xF8000",
         )?;
         check(
             self.pm_base.is_multiple_of(0x80) && self.pm_base >= 0x400,

@@ -1,4 +1,4 @@
-//! What firmware would have left in memory: the ACPI tables, the BIOS data area and the memory map.
+//! What firmware would have left in memory: the ACPI tables, the memory map, the BIOS data area and a few real-mode services.
 //!
 //! Everything is a pure function of the [`Layout`] that the board gives. What the tables say has to agree with the devices:
 //! the power-management block (PM1a event 0, control 4, timer 8, GPE0 0x20 with 16 bytes; [`SLP_TYP_S5`] powers the machine off),
@@ -8,6 +8,7 @@ mod dsdt;
 mod fixed;
 mod layout;
 mod memory_map;
+mod real_mode;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,9 @@ pub fn build(layout: &Layout) -> Result<FirmwareTables, TablesError> {
     let rsdp = fixed::rsdp(rsdt as u32, xsdt);
     let rsdp_address = PhysAddr(layout.rsdp_address.into());
     place.blobs.push(Blob { what: "RSDP", addr: rsdp_address, bytes: rsdp.to_vec() });
+    let services = real_mode::services(&memory_map);
+    place.blobs.push(Blob { what: "real-mode vectors", addr: PhysAddr(0), bytes: real_mode::vectors() });
+    place.blobs.push(Blob { what: "real-mode services", addr: PhysAddr(real_mode::START), bytes: services });
     place.blobs.push(Blob { what: "BIOS data area", addr: PhysAddr(0x400), bytes: bios_data_area() });
     // The first byte of the extended BIOS data area is its length in KiB.
     place.blobs.push(Blob { what: "extended BIOS data area", addr: PhysAddr(EBDA_START), bytes: vec![1] });

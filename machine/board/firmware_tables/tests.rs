@@ -75,8 +75,8 @@ fn tables_lie_in_ranges_of_the_memory_map_that_are_not_ram_for_the_kernel() {
             tables.memory_map.iter().find(|entry| entry.start <= start && end <= entry.start + entry.len).unwrap();
         let kind = match blob.what {
             "FACS" => E820Type::AcpiNvs,
-            "RSDP" | "extended BIOS data area" => E820Type::Reserved,
-            "BIOS data area" => E820Type::Ram,
+            "RSDP" | "extended BIOS data area" | "real-mode services" => E820Type::Reserved,
+            "BIOS data area" | "real-mode vectors" => E820Type::Ram,
             _ => E820Type::Acpi,
         };
         assert_eq!(entry.kind, kind, "{}", blob.what);
@@ -147,6 +147,29 @@ fn madt_with_300_processors_uses_x2apic_entries_above_254() {
 fn pci_gsi_of_any_pin_is_an_io_apic_input_above_15() {
     assert_eq!((pci_gsi(0, 0), pci_gsi(3, 1), pci_gsi(7, 1)), (16, 20, 16));
     assert!((0..=255).all(|slot| (0..=255).all(|pin| (16..24).contains(&pci_gsi(slot, pin)))));
+}
+
+#[test]
+fn real_mode_vectors_lead_into_the_services() {
+    let tables = build(&Layout::default()).unwrap();
+    let (vectors, services) = (blob(&tables, "real-mode vectors"), blob(&tables, "real-mode services"));
+    assert_eq!((vectors.addr.get(), vectors.bytes.len()), (0, 1024));
+    for vector in vectors.bytes.chunks(4) {
+        let addr = number(vector, 2, 2) * 16 + number(vector, 0, 2);
+        assert!((services.addr.get()..services.addr.get() + 0x100).contains(&addr));
+    }
+    // The data: E801h and 88h tell of 512 MiB less the tables, and E820h of the whole map.
+    let data = &services.bytes[0x100..];
+    assert_eq!(number(data, 0, 2), tables.memory_map.len() as u64);
+    assert_eq!((number(data, 2, 2), number(data, 6, 2)), (15 << 10, 0xfc00));
+    assert_eq!(number(data, 4, 2), (496 << 4) - 1);
+    let entries: Vec<u8> = tables.memory_map.iter().flat_map(|entry| entry.to_bytes()).collect();
+    assert_eq!(data[8..], entries);
+    let ranges: Vec<_> =
+        tables.blobs.iter().map(|blob| (blob.addr.get(), blob.addr.get() + blob.bytes.len() as u64)).collect();
+    for (index, one) in ranges.iter().enumerate() {
+        assert!(ranges[..index].iter().all(|other| one.1 <= other.0 || other.1 <= one.0));
+    }
 }
 
 /// Writes each table to a file, disassembles it and compiles it again; the result must be the same code.

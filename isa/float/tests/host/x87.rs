@@ -8,7 +8,7 @@ use crate::operands::Random;
 /// A control word with random rounding and precision; half of the time everything is masked.
 pub fn random_fcw(random: &mut Random) -> u16 {
     let masks = if random.below(2) == 0 { 0x3f } else { random.below(0x40) as u16 };
-    let precision = [0, 2, 3, 3][random.below(4) as usize];
+    let precision = [0, 1, 2, 3, 3][random.below(5) as usize];
     masks | 0x40 | precision << 8 | (random.below(4) as u16) << 10
 }
 

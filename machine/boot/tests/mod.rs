@@ -1,10 +1,13 @@
 //! Images built here, as small as their protocols allow, and the real kernels of `inputs/` when they are there.
 
+mod elf_images;
+mod mutation;
+
 use super::*;
 use crate::board::firmware_tables::{E820Type, Layout, build, memory_map};
 
 /// RAM from address 0 on.
-pub(super) struct VecMemory(pub Vec<u8>);
+struct VecMemory(Vec<u8>);
 
 impl BootMemory for VecMemory {
     fn write(&mut self, addr: PhysAddr, data: &[u8]) -> Result<(), NoRamHere> {
@@ -27,7 +30,7 @@ fn layout(mib: u64) -> Layout {
 }
 
 /// A kernel of protocol 2.15 that prefers 16 MiB; its protected-mode part is `payload`.
-pub(super) fn bzimage(payload: &[u8]) -> Vec<u8> {
+fn bzimage(payload: &[u8]) -> Vec<u8> {
     let mut image = vec![0; 1024];
     let mut put = |offset: usize, bytes: &[u8]| image[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(0x1f1, &[1]);
@@ -143,15 +146,74 @@ fn bzimage_that_is_not_usable_is_refused_with_a_reason() {
     }
 }
 
+/// A file of `inputs/`, or None with a word about it.
+fn input(file: &str) -> Option<Vec<u8>> {
+    let image = std::fs::read(format!("{}/../inputs/{file}", env!("CARGO_MANIFEST_DIR"))).ok();
+    if image.is_none() {
+        eprintln!("inputs/{file} is not there; skipped");
+    }
+    image
+}
+
 #[test]
 fn debian_kernel_from_inputs_is_placed_where_it_prefers() {
-    for file in ["vmlinuz", "vmlinuz-generic"] {
-        let path = format!("{}/../inputs/{file}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(image) = std::fs::read(&path) else {
-            eprintln!("inputs/{file} is not there; skipped");
-            continue;
-        };
+    for image in ["vmlinuz", "vmlinuz-generic"].into_iter().filter_map(input) {
         let loaded = boot(256, &image, "console=ttyS0", &[]).loaded.unwrap();
         assert_eq!((loaded.entry.mode, loaded.entry.rip), (EntryMode::Long64, 0x100_0200));
     }
+}
+
+#[test]
+fn kernel_too_large_for_memory_is_refused_naming_the_kernel() {
+    let error = boot(16, &bzimage(&[0; 64]), "", &[]).loaded.unwrap_err();
+    assert!(matches!(error, BootError::NoRoom { what: "kernel", .. }), "{error}");
+}
+
+#[test]
+fn kernel_where_preferred_place_is_taken_goes_to_next_aligned_place() {
+    let map = [
+        E820Entry::range(0, 0xa_0000, E820Type::Ram),
+        E820Entry::range(0x10_0000, 64 << 20, E820Type::Ram),
+        E820Entry::range(0x110_0000, 0x110_1000, E820Type::Reserved),
+    ];
+    let image = bzimage(&[0x90; 64]);
+    let request =
+        BootRequest { image: &image, command_line: "", modules: &[], memory_map: &map, rsdp: None, protocol: None };
+    let loaded = load(&mut VecMemory(vec![0; 64 << 20]), &request).unwrap();
+    assert_eq!(loaded.entry.rip, 0x120_0200);
+
+    // A kernel that cannot be moved is refused there.
+    let mut fixed = image.clone();
+    fixed[0x234] = 0;
+    let error = load(&mut VecMemory(vec![0; 64 << 20]), &BootRequest { image: &fixed, ..request }).unwrap_err();
+    assert!(matches!(error, BootError::NotRam { what: "kernel", .. }), "{error}");
+}
+
+#[test]
+fn gzip_compressed_image_is_decompressed_first() {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&bzimage(&[7; 4096])).unwrap();
+    let mut image = encoder.finish().unwrap();
+    assert_eq!(recognise(&image), Ok(Protocol::Linux));
+    image.truncate(image.len() / 2);
+    assert!(matches!(recognise(&image), Err(BootError::Gzip { .. })));
+}
+
+#[test]
+fn file_of_no_kind_is_refused() {
+    assert_eq!(recognise(b""), Err(BootError::Unrecognised));
+    assert_eq!(recognise(&[0xeb; 70000]), Err(BootError::Unrecognised));
+    let error = boot(64, &bzimage(&[0; 64]), "a\0b", &[]).loaded.unwrap_err();
+    assert_eq!(error, BootError::CommandLineZero);
+}
+
+#[test]
+fn memory_map_that_lies_about_ram_is_refused() {
+    let map = [E820Entry::range(0, 0xa_0000, E820Type::Ram), E820Entry::range(0x10_0000, 64 << 20, E820Type::Ram)];
+    let image = bzimage(&[0x90; 64]);
+    let request =
+        BootRequest { image: &image, command_line: "", modules: &[], memory_map: &map, rsdp: None, protocol: None };
+    let error = load(&mut VecMemory(vec![0; 1 << 20]), &request).unwrap_err();
+    assert_eq!(error, BootError::Write { start: 0x100_0000, len: 64 });
 }

@@ -1,7 +1,7 @@
 //! Decoded code, keyed by where it lies: page of RAM, offset, code size. One decoding serves every address space (docs/design/0001).
 
 use super::{Cursor, Handler, Record};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use undercroft_decode::CodeSize;
 use undercroft_ram::{Ram, page_flags};
 use undercroft_records::Arena;
@@ -67,7 +67,7 @@ impl Code {
     /// Nothing decoded.
     pub fn new() -> Code {
         let targets = Box::new([Target { rip: 0, tag: 0, block: None }; TARGETS]);
-        Code { arena: Arena::new(), pages: HashMap::new(), targets, counters: Counters::default() }
+        Code { arena: Arena::new(), pages: HashMap::default(), targets, counters: Counters::default() }
     }
     /// The block at a RIP, if it was jumped to under this tag (which names view, code size and epoch).
     #[inline(always)]

@@ -22,6 +22,7 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
+mod x87;
 #[cfg(test)]
 mod tests;
 mod xsave;
@@ -46,6 +47,7 @@ pub fn execute(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
         .or_else(|| stack_frame::execute(cpu, i, m))
         .or_else(|| table_register::execute(cpu, i, m))
         .or_else(|| descriptor_query::execute(cpu, i, m))
+        .or_else(|| x87::execute(cpu, i, m))
         .or_else(|| msr::execute(cpu, i, m))
         .or_else(|| xsave::execute(cpu, i, m))
         .or_else(|| fxsave::execute(cpu, i, m))

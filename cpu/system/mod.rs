@@ -33,6 +33,7 @@ pub(crate) mod task_switch;
 mod tests;
 mod timestamp;
 mod wide_move;
+mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};
@@ -56,6 +57,7 @@ pub fn execute(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
         .or_else(|| table_register::execute(cpu, i, m))
         .or_else(|| descriptor_query::execute(cpu, i, m))
         .or_else(|| control_register::execute(cpu, i, m))
+        .or_else(|| x87::execute(cpu, i, m))
         .or_else(|| msr::execute(cpu, i, m))
         .or_else(|| port_io::execute(cpu, i, m))
         .or_else(|| timestamp::execute(cpu, i, m))

@@ -20,6 +20,8 @@ mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
 #[cfg(test)]
+mod task_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::events::{Exception, Flow};

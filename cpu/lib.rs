@@ -12,6 +12,7 @@
 //! | `vcpu` | the run loop, and the set of logical processors |
 
 pub mod events;
+pub mod interp;
 pub mod mmu;
 pub mod ports;
 pub mod state;
@@ -19,3 +20,7 @@ pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vcpu;
+pub mod local_apic;
+
+/// Frequency of the local APIC timers before division, and of the core crystal clock (CPUID leaf 15H).
+pub const TIMER_HZ: u64 = 25_000_000;

@@ -77,9 +77,7 @@ pub(crate) fn fill(insn: &mut Insn, instruction: &Instruction, long: bool) {
                     insn.disp = value as i32;
                 } else {
                     insn.imm = value as i32;
-                    if kind == OpKind::Immediate64 {
-                        insn.disp = (value >> 32) as i32;
-                    }
+                    insn.disp = (value >> 32) as i32;
                 }
                 has_imm = true;
             }

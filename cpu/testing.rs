@@ -12,7 +12,7 @@
 use crate::events::{Exception, Flow};
 use crate::ports::{Bus, Signal};
 use crate::state::{Segment, State, TableRegister};
-use crate::vcpu::Cpu;
+use crate::vcpu::{Cpu, CpuConfig};
 use std::cell::RefCell;
 use std::rc::Rc;
 use undercroft_decode::{Op, Reg, Seg};
@@ -116,7 +116,10 @@ pub fn real_with_log() -> (Cpu, Rc<RefCell<BusLog>>) {
     s.idtr = TableRegister { base: 0, limit: 0x3ff };
     s.gdtr = TableRegister { base: GDT, limit: 0xff };
     let ram = Ram::new(RAM_BYTES).expect("RAM");
-    let cpu = Cpu::new(s, ram, PhysMap::new(RAM_BYTES, 0xb000_0000), Box::new(bus));
+    let config = CpuConfig { cpus: 1, quantum: 1000 };
+    let mut cpu = Cpu::new(ram, PhysMap::new(RAM_BYTES, 0xb000_0000), Box::new(bus), config);
+    cpu.s = s;
+    cpu.context_forgotten();
     let table = [
         (sel::CODE64, descriptor(0, 0xfffff, 0xa09b)),
         (sel::DATA, descriptor(0, 0xfffff, 0xc093)),
@@ -161,6 +164,7 @@ pub fn protected(cpl: u8) -> Cpu {
     cpu.s.ldtr = Segment::null(0);
     assert!(cpu.ram.store(TSS + 4, 4, STACK0) && cpu.ram.store(TSS + 8, 2, u64::from(sel::DATA)));
     assert!(cpu.ram.store(TSS + 0x66, 2, 0x88));
+    cpu.context_forgotten();
     cpu
 }
 
@@ -189,6 +193,7 @@ pub fn long(cpl: u8) -> Cpu {
     cpu.s.ldtr = Segment::null(0);
     assert!(cpu.ram.store(TSS + 4, 8, STACK0) && cpu.ram.store(TSS + 0x24, 8, 0x5_0000));
     assert!(cpu.ram.store(TSS + 0x66, 2, 0x88));
+    cpu.context_forgotten();
     cpu
 }
 

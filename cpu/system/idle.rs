@@ -17,6 +17,7 @@ pub(super) fn execute(cpu: &mut Cpu, _i: &Insn, m: Mnemonic) -> Option<Result<Fl
         Mnemonic::Pause => {
             // Somebody waits for another processor: its turn may come.
             cpu.attention = true;
+            cpu.yields = true;
             Ok(Flow::Next)
         }
         _ => return None,

@@ -10,6 +10,8 @@ mod far_transfer;
 mod fast_call;
 mod flags_image;
 mod fs_gs_base;
+#[cfg(test)]
+mod hostile_tests;
 mod idle;
 mod iret;
 mod operand;

@@ -13,6 +13,7 @@
 
 pub mod events;
 pub mod interp;
+pub mod local_apic;
 pub mod mmu;
 pub mod ports;
 pub mod state;
@@ -20,7 +21,6 @@ pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vcpu;
-pub mod local_apic;
 
 /// Frequency of the local APIC timers before division, and of the core crystal clock (CPUID leaf 15H).
 pub const TIMER_HZ: u64 = 25_000_000;

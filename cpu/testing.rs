@@ -221,5 +221,6 @@ pub fn execute(cpu: &mut Cpu, bytes: &[u8]) -> Result<Flow, Exception> {
         undercroft_decode::decode(cpu.s.code_size(), bytes, 0).unwrap_or_else(|e| panic!("{bytes:x?}: {e:?}")).insn;
     assert_eq!(insn.op, Op::Helper, "{bytes:x?} is not a helper");
     cpu.s.regs[Reg::BlockRip as usize] = cpu.s.rip;
+    cpu.context_forgotten();
     crate::system::execute(cpu, &insn)
 }

@@ -1,7 +1,7 @@
 //! Decoded code, keyed by where it lies: page of RAM, offset, code size. One decoding serves every address space (docs/design/0001).
 
 use super::{Cursor, Handler, Record};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use undercroft_decode::CodeSize;
 use undercroft_ram::{Ram, page_flags};
 use undercroft_records::Arena;
@@ -67,7 +67,7 @@ impl Code {
     /// Nothing decoded.
     pub fn new() -> Code {
         let targets = Box::new([Target { rip: 0, tag: 0, block: None }; TARGETS]);
-        Code { arena: Arena::new(), pages: HashMap::new(), targets, counters: Counters::default() }
+        Code { arena: Arena::new(), pages: HashMap::default(), targets, counters: Counters::default() }
     }
     /// The block at a RIP, if it was jumped to under this tag (which names view, code size and epoch).
     #[inline(always)]
@@ -84,7 +84,15 @@ impl Code {
         self.pages.get(&page)?.blocks.get(&key(offset, size)).copied()
     }
     /// Adds a block that was decoded from `len` bytes. The caller sees to it that stores to the page are noticed from now on.
-    pub fn add(&mut self, page: u64, offset: u64, size: CodeSize, records: &[Record], end: Handler, len: u64) -> Option<Cursor> {
+    pub fn add(
+        &mut self,
+        page: u64,
+        offset: u64,
+        size: CodeSize,
+        records: &[Record],
+        end: Handler,
+        len: u64,
+    ) -> Option<Cursor> {
         let block = self.arena.push(records, end, (records.last()?.insn.next_offset()) as u16)?;
         self.counters.blocks += 1;
         self.counters.instructions += records.len() as u64;

@@ -13,6 +13,9 @@ mod slow;
 mod strings;
 mod vector;
 
+#[cfg(test)]
+mod tests;
+
 use crate::vcpu::Cpu;
 use undercroft_records as records;
 

@@ -34,7 +34,9 @@ fn run(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
 #[inline(never)]
 fn run_inner(cpu: &mut Cpu, i: &Insn) -> bool {
     match describe(i) {
-        Some(v) if v.class() == Class::Xmm && !matches!(v.action, Action::MaskedStore) => execute_flat(cpu, i, v).is_some(),
+        Some(v) if v.class() == Class::Xmm && !matches!(v.action, Action::MaskedStore) => {
+            execute_flat(cpu, i, v).is_some()
+        }
         _ => false,
     }
 }
@@ -122,7 +124,9 @@ pub fn execute(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<Flow, Exception> 
     };
     let imm = if v.imm8 { i.imm as u8 } else { 0 };
     let value = match action {
-        Action::Value(op) if v.class() == Class::Mmx => u128::from(vector::eval_mmx(op, first as u64, second as u64, imm)),
+        Action::Value(op) if v.class() == Class::Mmx => {
+            u128::from(vector::eval_mmx(op, first as u64, second as u64, imm))
+        }
         Action::Value(op) => vector::eval(op, first, second, imm),
         Action::ValueXmm0(op) => vector::eval_xmm0(op, first, second, cpu.s.fpu.xmm[0]),
         Action::Flags(op) => {

@@ -4,7 +4,7 @@
 //! Spaces are shared by all logical processors, since nothing in a context is particular to one.
 
 use super::paging::Context;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use undercroft_phys_map::PhysMap;
 use undercroft_ram::{Ram, page_flags};
 use undercroft_spec::PhysAddr;
@@ -98,9 +98,9 @@ impl Mmu {
         Mmu {
             tlb: Tlb::new(ram.clone()),
             spaces: Vec::new(),
-            by_context: HashMap::new(),
+            by_context: HashMap::default(),
             free_views: Vec::new(),
-            tables: HashMap::new(),
+            tables: HashMap::default(),
             writers: vec![[0; 4]; ram.pages() as usize],
             live: vec![u32::MAX; cpus],
             epoch: 1,
@@ -128,12 +128,20 @@ impl Mmu {
     fn new_space(&mut self, context: Context) -> u32 {
         self.counters.spaces += 1;
         self.next_serial = self.next_serial.wrapping_add(1);
-        let space = Space { context, serial: self.next_serial, views: [None; 3], upper: Box::new([None; UPPER]), used: self.clock };
+        let space = Space {
+            context,
+            serial: self.next_serial,
+            views: [None; 3],
+            upper: Box::new([None; UPPER]),
+            used: self.clock,
+        };
         let slot = if self.spaces.len() < MAX_SPACES {
             self.spaces.push(space);
             self.spaces.len() as u32 - 1
         } else {
-            let oldest = (0..self.spaces.len()).filter(|n| !self.live.contains(&(*n as u32))).min_by_key(|n| self.spaces[*n].used);
+            let oldest = (0..self.spaces.len())
+                .filter(|n| !self.live.contains(&(*n as u32)))
+                .min_by_key(|n| self.spaces[*n].used);
             let slot = oldest.unwrap_or(0);
             self.retire(slot as u32);
             self.spaces[slot] = space;
@@ -294,7 +302,8 @@ impl Mmu {
             }
             return;
         }
-        let is_root = matches!((format, u.level), (Format::Level4, 4) | (Format::Level5, 5) | (Format::Bits32 { .. }, 2));
+        let is_root =
+            matches!((format, u.level), (Format::Level4, 4) | (Format::Level5, 5) | (Format::Bits32 { .. }, 2));
         if is_root && !self.live.contains(&u.space) {
             // Nobody runs in this space and its root changes: most likely the page is on its way to another life.
             self.retire(u.space);
@@ -339,7 +348,13 @@ impl Mmu {
             let value = self.ram.load(page * 4096 + index * size, size).unwrap_or(0);
             if value & 1 != 0 && !(value & 0x80 != 0 && level <= 3) {
                 let child = if size == 4 { value & 0xffff_f000 } else { value & 0x000f_ffff_ffff_f000 };
-                self.forget_table(child >> 12, slot, level - 1, base.wrapping_add(index << format.shift(level)), format);
+                self.forget_table(
+                    child >> 12,
+                    slot,
+                    level - 1,
+                    base.wrapping_add(index << format.shift(level)),
+                    format,
+                );
             }
         }
     }

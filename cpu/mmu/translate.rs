@@ -29,7 +29,14 @@ pub struct Selected {
 impl Selected {
     /// Nothing selected yet.
     pub fn none(context: Context) -> Selected {
-        Selected { inputs: [u64::MAX; 5], pdpte: [0; 4], context, space: 0, class: Class::Supervisor, view: Tlb::MISSING }
+        Selected {
+            inputs: [u64::MAX; 5],
+            pdpte: [0; 4],
+            context,
+            space: 0,
+            class: Class::Supervisor,
+            view: Tlb::MISSING,
+        }
     }
     /// The view of the program's accesses.
     pub fn view(&self) -> ViewId {
@@ -45,7 +52,8 @@ impl Cpu {
         if inputs != self.selected.inputs || s.pdpte != self.selected.pdpte {
             let context = Context::of(s);
             let space = self.mmu.space_for(&context, self.current);
-            self.selected = Selected { inputs, pdpte: self.s.pdpte, context, space, class: Class::Supervisor, view: Tlb::MISSING };
+            self.selected =
+                Selected { inputs, pdpte: self.s.pdpte, context, space, class: Class::Supervisor, view: Tlb::MISSING };
         }
         let s = &self.s;
         let class = match () {
@@ -67,7 +75,12 @@ impl Cpu {
     }
 
     /// Physical address for an access to one page; fills the TLB.
-    pub fn translate(&mut self, linear: LinearAddr, kind: AccessKind, privilege: Privilege) -> Result<PhysAddr, Exception> {
+    pub fn translate(
+        &mut self,
+        linear: LinearAddr,
+        kind: AccessKind,
+        privilege: Privilege,
+    ) -> Result<PhysAddr, Exception> {
         let implicit = privilege == Privilege::Implicit;
         if implicit && self.s.is_ia32e() && !super::is_canonical(&self.s, linear.get()) {
             return Err(Exception::gp(0));
@@ -102,7 +115,13 @@ impl Cpu {
         found
     }
     /// One level of 8-byte entries. The entries above were used before, so their A flags are set.
-    fn last_level(&mut self, linear: u64, table: u64, above: Translation, no_execute: bool) -> Result<Translation, WalkFault> {
+    fn last_level(
+        &mut self,
+        linear: u64,
+        table: u64,
+        above: Translation,
+        no_execute: bool,
+    ) -> Result<Translation, WalkFault> {
         let addr = table + (linear >> 12 & 511) * 8;
         let value = Tables::load(self, addr, 8);
         undercroft_walk::last_level(addr, value, linear, above, no_execute, PHYS_BITS)

@@ -64,7 +64,9 @@ impl Cpu {
             ApicSignal::Nmi => s.nmi_pending = true,
             ApicSignal::Init => s.init_pending = true,
             // Without an INIT before it a start-up IPI is ignored.
-            ApicSignal::StartUp(vector) if s.activity == Activity::WaitForSipi || s.init_pending => s.sipi_pending = Some(vector),
+            ApicSignal::StartUp(vector) if s.activity == Activity::WaitForSipi || s.init_pending => {
+                s.sipi_pending = Some(vector)
+            }
             // There is no system-management mode: SMIs are ignored. ExtINT is asked for by level.
             ApicSignal::None | ApicSignal::Smi | ApicSignal::ExtInt | ApicSignal::StartUp(_) => {}
         }

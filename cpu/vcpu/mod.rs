@@ -14,6 +14,7 @@ use crate::local_apic::{Configuration, LocalApic};
 use crate::mmu::{Context, Mmu, PHYS_BITS, Selected};
 use crate::ports::Bus;
 use crate::state::State;
+use crate::system::cpuid::CpuModel;
 use undercroft_decode::{CodeSize, Reg};
 use undercroft_phys_map::PhysMap;
 use undercroft_ram::Ram;
@@ -62,6 +63,8 @@ pub struct Cpu {
     pub(crate) parked: Vec<State>,
     /// Local APICs.
     pub apics: Vec<LocalApic>,
+    /// What processor it is: CPUID, and which features instructions have.
+    pub model: CpuModel,
     /// Configuration.
     pub(crate) config: CpuConfig,
     /// The clock at the last instruction boundary.
@@ -122,6 +125,7 @@ impl Cpu {
             bus,
             current: 0,
             apics: (0..cpus).map(apic).collect(),
+            model: CpuModel { processors: cpus as u32, ..CpuModel::default() },
             config: CpuConfig { cpus, quantum: config.quantum.max(1) },
             clock: 0,
             retired: 0,

@@ -179,7 +179,14 @@ pub fn walk<T: Tables>(
 
 /// The last step of a walk whose upper levels are known: `value` is the last-level entry at `addr`, 8 bytes wide, and `above` what the levels
 /// above it say together. The result has the last step only.
-pub fn last_level(addr: u64, value: u64, linear: u64, above: Translation, nxe: bool, phys_bits: u32) -> Result<Translation, WalkFault> {
+pub fn last_level(
+    addr: u64,
+    value: u64,
+    linear: u64,
+    above: Translation,
+    nxe: bool,
+    phys_bits: u32,
+) -> Result<Translation, WalkFault> {
     if value & P == 0 {
         return Err(WalkFault::NotPresent);
     }

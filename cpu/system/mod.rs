@@ -24,11 +24,11 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
-mod xsave;
 #[cfg(test)]
 mod task_tests;
 #[cfg(test)]
 mod tests;
+mod xsave;
 
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;

@@ -12,6 +12,8 @@ mod fast_call;
 mod flags_image;
 mod fs_gs_base;
 mod fxsave;
+#[cfg(test)]
+mod hostile_tests;
 mod idle;
 mod iret;
 mod msr;
@@ -23,6 +25,8 @@ mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
 mod x87;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod tests;
 mod xsave;

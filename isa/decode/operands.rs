@@ -37,6 +37,7 @@ fn is_immediate(kind: OpKind) -> bool {
     matches!(
         kind,
         OpKind::Immediate8
+            | OpKind::Immediate8_2nd
             | OpKind::Immediate16
             | OpKind::Immediate32
             | OpKind::Immediate64

@@ -17,15 +17,12 @@ pub const END: Handler = Handler(fall_out);
 #[inline(always)]
 pub fn enter(cpu: &mut Cpu, block: Cursor, rip: u64, budget: i64) -> i64 {
     let left = budget - i64::from(block.insn().left);
-    cpu.s.regs[Reg::BlockRip as usize] = rip;
     if left < 0 {
-        return out_of_budget(cpu, block, budget);
+        cpu.s.rip = rip;
+        return budget;
     }
+    cpu.s.regs[Reg::BlockRip as usize] = rip;
     (block.handler().0)(cpu, block, left)
-}
-fn out_of_budget(cpu: &mut Cpu, _block: Cursor, budget: i64) -> i64 {
-    cpu.s.rip = cpu.s.regs[Reg::BlockRip as usize];
-    budget
 }
 
 #[inline(always)]
@@ -72,6 +69,7 @@ fn leave(cpu: &mut Cpu, _at: Cursor, rip: u64, budget: i64) -> i64 {
 
 /// A branch whose target is not linked yet.
 #[cold]
+#[inline(never)]
 fn resolve_taken(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     let rip = offset_rip(cpu, at.insn().imm);
     let link = same_page(cpu, rip);
@@ -82,6 +80,7 @@ fn resolve_taken(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     })
 }
 #[cold]
+#[inline(never)]
 fn resolve_fall(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     let rip = offset_rip(cpu, at.insn().next_offset() as i32);
     let link = same_page(cpu, rip);
@@ -116,6 +115,7 @@ fn fall_out(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     }
 }
 #[cold]
+#[inline(never)]
 fn resolve_end(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     let rip = offset_rip(cpu, i32::from(at.insn().offset));
     if !at.insn().is_long() {
@@ -130,6 +130,7 @@ fn resolve_end(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
 }
 
 /// The general instance: any instruction, any fault. Also where a fast handler gave up.
+#[inline(never)]
 pub fn general(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     let i = *at.insn();
     let left = i64::from(i.left);

@@ -4,7 +4,7 @@
 //! Spaces are shared by all logical processors, since nothing in a context is particular to one.
 
 use super::paging::Context;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use undercroft_phys_map::PhysMap;
 use undercroft_ram::{Ram, page_flags};
 use undercroft_spec::PhysAddr;
@@ -98,9 +98,9 @@ impl Mmu {
         Mmu {
             tlb: Tlb::new(ram.clone()),
             spaces: Vec::new(),
-            by_context: HashMap::new(),
+            by_context: HashMap::default(),
             free_views: Vec::new(),
-            tables: HashMap::new(),
+            tables: HashMap::default(),
             writers: vec![[0; 4]; ram.pages() as usize],
             live: vec![u32::MAX; cpus],
             epoch: 1,

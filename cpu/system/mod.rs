@@ -3,6 +3,7 @@
 //! Each family is a file with one entry, `execute(cpu, insn, mnemonic) -> Option<Result<Flow, Exception>>`: `None` means that the instruction is not
 //! of this family. A function changes nothing architectural before its last possible exception (accessed and dirty flags aside).
 
+pub mod cpuid;
 pub(crate) mod descriptor;
 mod descriptor_query;
 mod far_return;
@@ -10,8 +11,10 @@ mod far_transfer;
 mod fast_call;
 mod flags_image;
 mod fs_gs_base;
+mod fxsave;
 mod idle;
 mod iret;
+mod msr;
 mod operand;
 mod segment_load;
 mod software_interrupt;
@@ -19,8 +22,10 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
+mod x87;
 #[cfg(test)]
 mod tests;
+mod xsave;
 
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;
@@ -41,6 +46,11 @@ pub fn execute(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
         .or_else(|| far_return::execute(cpu, i, m))
         .or_else(|| stack_frame::execute(cpu, i, m))
         .or_else(|| table_register::execute(cpu, i, m))
-        .or_else(|| descriptor_query::execute(cpu, i, m));
+        .or_else(|| descriptor_query::execute(cpu, i, m))
+        .or_else(|| x87::execute(cpu, i, m))
+        .or_else(|| msr::execute(cpu, i, m))
+        .or_else(|| xsave::execute(cpu, i, m))
+        .or_else(|| fxsave::execute(cpu, i, m))
+        .or_else(|| cpuid::execute(cpu, i, m));
     done.unwrap_or(Err(Exception::ud()))
 }

@@ -14,6 +14,7 @@ use crate::local_apic::{Configuration, LocalApic};
 use crate::mmu::{Context, Mmu, PHYS_BITS, Selected};
 use crate::ports::Bus;
 use crate::state::State;
+use crate::system::cpuid::CpuModel;
 use undercroft_decode::{CodeSize, Reg};
 use undercroft_phys_map::PhysMap;
 use undercroft_ram::Ram;
@@ -38,6 +39,8 @@ pub struct Cpu {
     pub(crate) deadline: u64,
     /// Something changed that the run loop must look at before the next instruction: interrupts, mode, context, code.
     pub attention: bool,
+    /// A device or a local APIC was accessed: their outputs may have changed.
+    pub(crate) listen: bool,
     /// PAUSE: the current processor waits for another, whose turn may come.
     pub(crate) yields: bool,
     /// What a handler raised, and the RIP of the next instruction.
@@ -62,6 +65,8 @@ pub struct Cpu {
     pub(crate) parked: Vec<State>,
     /// Local APICs.
     pub apics: Vec<LocalApic>,
+    /// What processor it is: CPUID, and which features instructions have.
+    pub model: CpuModel,
     /// Configuration.
     pub(crate) config: CpuConfig,
     /// The clock at the last instruction boundary.
@@ -111,6 +116,7 @@ impl Cpu {
             now: 0,
             deadline: 0,
             attention: true,
+            listen: true,
             yields: false,
             raised: None,
             fetch_tag: 0,
@@ -122,6 +128,7 @@ impl Cpu {
             bus,
             current: 0,
             apics: (0..cpus).map(apic).collect(),
+            model: CpuModel { processors: cpus as u32, ..CpuModel::default() },
             config: CpuConfig { cpus, quantum: config.quantum.max(1) },
             clock: 0,
             retired: 0,

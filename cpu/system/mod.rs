@@ -15,6 +15,8 @@ mod fast_call;
 mod flags_image;
 mod fs_gs_base;
 mod fxsave;
+#[cfg(test)]
+mod hostile_tests;
 mod idle;
 mod invalidation;
 mod iret;
@@ -31,6 +33,8 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod tests;
 mod timestamp;
@@ -58,8 +62,8 @@ pub fn execute(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
         .or_else(|| stack_frame::execute(cpu, i, m))
         .or_else(|| table_register::execute(cpu, i, m))
         .or_else(|| descriptor_query::execute(cpu, i, m))
-        .or_else(|| control_register::execute(cpu, i, m))
         .or_else(|| x87::execute(cpu, i, m))
+        .or_else(|| control_register::execute(cpu, i, m))
         .or_else(|| msr::execute(cpu, i, m))
         .or_else(|| port_io::execute(cpu, i, m))
         .or_else(|| timestamp::execute(cpu, i, m))

@@ -153,8 +153,13 @@ impl Cpu {
     /// Loads CS with the privilege level, and RIP: the last step of every far transfer.
     #[inline]
     pub(crate) fn enter_code(&mut self, cs: Segment, cpl: u8, rip: u64) {
+        let size = self.s.code_size();
         self.s.set_segment(Seg::Cs, cs);
-        self.set_cpl(cpl);
+        if self.s.cpl != cpl {
+            self.set_cpl(cpl);
+        } else if self.s.code_size() != size {
+            self.fetch_tag_changed();
+        }
         self.s.rip = rip;
         self.attention = true;
     }

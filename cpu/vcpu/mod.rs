@@ -102,7 +102,13 @@ impl Cpu {
     /// Logical processors after power-on, number 0 being the bootstrap processor.
     pub fn new(ram: Ram, map: PhysMap, bus: Box<dyn Bus>, config: CpuConfig) -> Cpu {
         let cpus = config.cpus.max(1);
-        let parked: Vec<State> = (0..cpus).map(|n| State::reset(n == 0)).collect();
+        let parked: Vec<State> = (0..cpus)
+            .map(|n| {
+                let mut s = State::reset(n == 0);
+                s.seed_random(n as u64);
+                s
+            })
+            .collect();
         let apic = |n: usize| {
             LocalApic::new(Configuration {
                 initial_id: n as u32,
@@ -139,6 +145,11 @@ impl Cpu {
         };
         cpu.context_changed();
         cpu
+    }
+
+    /// Makes these processors of another model, as many as they are.
+    pub fn set_model(&mut self, model: CpuModel) {
+        self.model = CpuModel { processors: self.config.cpus as u32, ..model };
     }
 
     /// RIP of the block that executes.

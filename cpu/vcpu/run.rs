@@ -68,7 +68,7 @@ impl Cpu {
             Activity::Active => true,
             Activity::Halted => wakes || interrupts && interrupted,
             Activity::Mwait { interrupt_breaks } => wakes || (interrupts || interrupt_breaks) && interrupted,
-            Activity::Shutdown => s.init_pending || s.nmi_pending,
+            Activity::Shutdown => s.init_pending || s.nmi_pending && !s.nmi_blocked,
             Activity::WaitForSipi => s.sipi_pending.is_some(),
         }
     }
@@ -107,7 +107,7 @@ impl Cpu {
                 continue;
             }
             if self.s.activity != Activity::Active {
-                if self.s.activity == Activity::Shutdown && !self.s.nmi_pending && !self.s.init_pending {
+                if self.s.activity == Activity::Shutdown {
                     return Some(Exit::Shutdown(self.current));
                 }
                 self.wake_without_event();

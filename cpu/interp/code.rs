@@ -2,13 +2,14 @@
 
 use super::{Cursor, Handler, Record};
 use rustc_hash::FxHashMap as HashMap;
-use undercroft_decode::CodeSize;
+use undercroft_decode::{CodeSize, Insn};
 use undercroft_ram::{Ram, page_flags};
 use undercroft_records::Arena;
 
 /// Bytes of records after which everything is forgotten.
 const ARENA_LIMIT: usize = 192 << 20;
 const TARGETS: usize = 4096;
+const CROSSINGS: usize = 512;
 
 /// Blocks of one page.
 #[derive(Default)]
@@ -27,11 +28,42 @@ struct Target {
     block: Option<Cursor>,
 }
 
+/// An instruction that lies in two pages. It is right as long as the tag (so the mapping) and its bytes are the same.
+#[derive(Clone, Copy)]
+pub struct Crossing {
+    rip: u64,
+    tag: u64,
+    /// Where its first byte lies in RAM.
+    pub first: u64,
+    /// Where the second page's first byte lies in RAM.
+    pub second: u64,
+    /// Its bytes, and what follows them.
+    pub bytes: [u8; 15],
+    /// How many of them lie in the first page.
+    pub split: u8,
+    /// The instruction.
+    pub insn: Insn,
+}
+
+impl Crossing {
+    /// For an instruction whose first `split` bytes are at offset `first` of RAM and the rest from offset `second` on.
+    pub fn new(insn: Insn, bytes: [u8; 15], first: u64, second: u64, split: usize) -> Crossing {
+        Crossing { rip: 0, tag: 0, first, second, bytes, split: split as u8, insn }
+    }
+    /// Are its bytes still there?
+    pub fn is_current(&self, ram: &Ram) -> bool {
+        let mut now = [0; 15];
+        let (low, high) = now.split_at_mut(usize::from(self.split));
+        ram.read(self.first, low) && ram.read(self.second, high) && now == self.bytes
+    }
+}
+
 /// All decoded code.
 pub struct Code {
     arena: Arena<Handler>,
     pages: HashMap<u64, Page>,
     targets: Box<[Target; TARGETS]>,
+    crossings: Box<[Option<Crossing>; CROSSINGS]>,
     /// For `--stats`.
     pub counters: Counters,
 }
@@ -67,7 +99,13 @@ impl Code {
     /// Nothing decoded.
     pub fn new() -> Code {
         let targets = Box::new([Target { rip: 0, tag: 0, block: None }; TARGETS]);
-        Code { arena: Arena::new(), pages: HashMap::default(), targets, counters: Counters::default() }
+        Code {
+            arena: Arena::new(),
+            pages: HashMap::default(),
+            targets,
+            crossings: Box::new([None; CROSSINGS]),
+            counters: Counters::default(),
+        }
     }
     /// The block at a RIP, if it was jumped to under this tag (which names view, code size and epoch).
     #[inline(always)]
@@ -78,6 +116,15 @@ impl Code {
     /// Remembers the block at a RIP.
     pub fn set_target(&mut self, rip: u64, tag: u64, block: Cursor) {
         self.targets[slot(rip)] = Target { rip, tag, block: Some(block) };
+    }
+    /// The instruction at a RIP that lies in two pages, if it was met under this tag.
+    pub fn crossing(&self, rip: u64, tag: u64) -> Option<&Crossing> {
+        self.crossings[(rip >> 12) as usize % CROSSINGS].as_ref().filter(|c| c.rip == rip && c.tag == tag)
+    }
+    /// Remembers it.
+    pub fn set_crossing(&mut self, rip: u64, tag: u64, mut crossing: Crossing) {
+        (crossing.rip, crossing.tag) = (rip, tag);
+        self.crossings[(rip >> 12) as usize % CROSSINGS] = Some(crossing);
     }
     /// The block that begins at an offset of a page.
     pub fn block(&self, page: u64, offset: u64, size: CodeSize) -> Option<Cursor> {

@@ -1,5 +1,6 @@
 //! Finding and making blocks; instructions that cannot be in one.
 
+use super::code::Crossing;
 use super::handlers;
 use super::{Cursor, Record};
 use crate::events::Exception;
@@ -95,6 +96,7 @@ impl Cpu {
         let linear = self.fetch_address()?;
         let mut bytes = [0; MAX_LEN];
         let mut known = 0;
+        let mut second = None;
         let first = (4096 - linear.page_offset()).min(MAX_LEN as u64) as usize;
         let pa = self.translate(linear, AccessKind::Fetch, Privilege::Current)?;
         self.fetch_bytes(pa, &mut bytes[..first]);
@@ -105,6 +107,11 @@ impl Cpu {
             match decode(size, &bytes[..usable], 0) {
                 Ok(decoded) => {
                     self.s.regs[Reg::BlockRip as usize] = self.s.rip;
+                    let from = self.map.ram_offset(pa).zip(second.and_then(|pa| self.map.ram_offset(pa)));
+                    if let (CodeSize::Bits64, Some((at, rest))) = (size, from) {
+                        let crossing = Crossing::new(decoded.insn, bytes, at, rest, first);
+                        self.code.set_crossing(self.s.rip, self.fetch_tag, crossing);
+                    }
                     return Ok(decoded.insn);
                 }
                 Err(Undecodable::TooLong) => return Err(Exception::gp(0)),
@@ -116,10 +123,22 @@ impl Cpu {
                     let next = if self.s.is_long() { next } else { LinearAddr(next.get() & 0xffff_ffff) };
                     let pa = self.translate(next, AccessKind::Fetch, Privilege::Current)?;
                     self.fetch_bytes(pa, &mut bytes[known..]);
+                    second = Some(pa);
                     known = MAX_LEN;
                 }
             }
         }
+    }
+    /// The instruction at RIP, if it lies in two pages and was met before.
+    pub(crate) fn known_crossing(&mut self) -> Option<Insn> {
+        let rip = self.s.rip;
+        let crossing = self.code.crossing(rip, self.fetch_tag)?;
+        if !crossing.is_current(&self.ram) {
+            return None;
+        }
+        let insn = crossing.insn;
+        self.s.regs[Reg::BlockRip as usize] = rip;
+        Some(insn)
     }
     /// How many bytes from RIP on lie within the code segment.
     fn bytes_to_limit(&self) -> usize {

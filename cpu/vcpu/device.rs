@@ -22,11 +22,13 @@ impl Cpu {
             return self.apics[self.current].read_page(moment, offset, len as u8);
         }
         self.attention = true;
+        self.listen = true;
         self.bus.read(self.now, pa, len as u8)
     }
     /// Writes a device register.
     pub(crate) fn device_write(&mut self, pa: PhysAddr, len: u64, value: u64) {
         self.attention = true;
+        self.listen = true;
         if let Some(offset) = self.apic_offset(pa) {
             let moment = self.moment();
             let effects = self.apics[self.current].write_page(moment, offset, len as u8, value);
@@ -38,11 +40,13 @@ impl Cpu {
     /// Reads an I/O port. Permission was checked.
     pub fn io_read(&mut self, port: u16, len: u8) -> u32 {
         self.attention = true;
+        self.listen = true;
         self.bus.io_read(self.now, port, len)
     }
     /// Writes an I/O port. Permission was checked.
     pub fn io_write(&mut self, port: u16, len: u8, value: u32) {
         self.attention = true;
+        self.listen = true;
         self.bus.io_write(self.now, port, len, value);
     }
     /// Arms MONITOR for the 64 bytes around a physical address.

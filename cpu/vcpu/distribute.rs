@@ -15,6 +15,7 @@ impl Cpu {
     /// Acknowledges that interrupt and gives its vector. The 8259 pair comes first: it has no priority to compare.
     pub fn acknowledge_interrupt(&mut self) -> u8 {
         self.attention = true;
+        self.listen = true;
         if self.apics[self.current].ext_int() {
             return self.bus.acknowledge();
         }
@@ -24,6 +25,7 @@ impl Cpu {
     /// What a write to a local APIC asks of the machine.
     pub(crate) fn apply_effects(&mut self, effects: Effects) {
         self.attention = true;
+        self.listen = true;
         if let Some(vector) = effects.eoi_broadcast {
             self.bus.eoi(self.now, vector);
         }
@@ -74,6 +76,7 @@ impl Cpu {
 
     /// Takes in what devices did: signals, the 8259's output, memory that they wrote.
     pub(crate) fn listen_to_bus(&mut self) {
+        self.listen = false;
         let mut signals = Vec::new();
         self.bus.take_signals(&mut signals);
         for signal in signals {

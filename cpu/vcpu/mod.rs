@@ -39,6 +39,8 @@ pub struct Cpu {
     pub(crate) deadline: u64,
     /// Something changed that the run loop must look at before the next instruction: interrupts, mode, context, code.
     pub attention: bool,
+    /// A device or a local APIC was accessed: their outputs may have changed.
+    pub(crate) listen: bool,
     /// PAUSE: the current processor waits for another, whose turn may come.
     pub(crate) yields: bool,
     /// What a handler raised, and the RIP of the next instruction.
@@ -114,6 +116,7 @@ impl Cpu {
             now: 0,
             deadline: 0,
             attention: true,
+            listen: true,
             yields: false,
             raised: None,
             fetch_tag: 0,

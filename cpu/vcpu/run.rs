@@ -4,7 +4,7 @@ use super::Cpu;
 use crate::events::{self, Exception, Flow, Pending};
 use crate::interp;
 use crate::state::{Activity, State};
-use undercroft_decode::Seg;
+use undercroft_decode::{Insn, Seg};
 use undercroft_spec::x86::control::{cr0, rflags};
 use undercroft_spec::x86::vector;
 
@@ -84,10 +84,12 @@ impl Cpu {
             self.now = self.clock;
             if self.attention {
                 self.attention = false;
-                self.listen_to_bus();
-                self.attention = false;
-                if self.bus.stop_requested() {
-                    return None;
+                if std::mem::take(&mut self.listen) {
+                    self.listen_to_bus();
+                    self.attention = false;
+                    if self.bus.stop_requested() {
+                        return None;
+                    }
                 }
                 until = self.next_event().map_or(end, |t| t.clamp(self.clock, end));
                 if until == self.clock {
@@ -142,6 +144,13 @@ impl Cpu {
             self.step_one();
             return;
         }
+        // RIPs just below a page's end may be those of instructions that cross into the next.
+        if self.s.rip & 0xfff > 0xff0
+            && let Some(i) = self.known_crossing()
+        {
+            self.step_insn(&i);
+            return;
+        }
         match self.find_block() {
             Ok(Some(block)) if u64::from(block.insn().left) <= until - self.clock => {
                 let budget = (until - self.clock) as i64;
@@ -178,12 +187,15 @@ impl Cpu {
             }
         };
         self.end_shadows();
+        self.step_insn(&i);
+    }
+    fn step_insn(&mut self, i: &Insn) {
         let trap = self.s.flags.other() & rflags::TF != 0;
         let resume = self.s.flags.other() & rflags::RF;
         // Cleared by every instruction that completes, but for those that load it.
         self.s.flags.set_other(rflags::RF, 0);
-        let next = self.next_rip_of(&i);
-        match interp::step(self, &i) {
+        let next = self.next_rip_of(i);
+        match interp::step(self, i) {
             Ok(flow) => {
                 match flow {
                     Flow::Next => self.s.rip = next,
@@ -201,7 +213,7 @@ impl Cpu {
             }
         }
     }
-    fn next_rip_of(&self, i: &undercroft_decode::Insn) -> u64 {
+    fn next_rip_of(&self, i: &Insn) -> u64 {
         let next = self.s.rip.wrapping_add(u64::from(i.len));
         if i.is_long() { next } else { next & 0xffff_ffff }
     }

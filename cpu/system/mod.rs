@@ -3,7 +3,10 @@
 //! Each family is a file with one entry, `execute(cpu, insn, mnemonic) -> Option<Result<Flow, Exception>>`: `None` means that the instruction is not
 //! of this family. A function changes nothing architectural before its last possible exception (accessed and dirty flags aside).
 
+mod control_register;
 pub mod cpuid;
+mod debug_register;
+mod decimal;
 pub(crate) mod descriptor;
 mod descriptor_query;
 mod far_return;
@@ -15,9 +18,13 @@ mod fxsave;
 #[cfg(test)]
 mod hostile_tests;
 mod idle;
+mod invalidation;
 mod iret;
+mod monitor;
 mod msr;
 mod operand;
+mod port_io;
+mod random;
 mod segment_load;
 mod software_interrupt;
 pub(crate) mod stack;
@@ -28,6 +35,9 @@ pub(crate) mod task_switch;
 mod task_tests;
 #[cfg(test)]
 mod tests;
+mod timestamp;
+mod wide_move;
+mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};
@@ -50,9 +60,19 @@ pub fn execute(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
         .or_else(|| stack_frame::execute(cpu, i, m))
         .or_else(|| table_register::execute(cpu, i, m))
         .or_else(|| descriptor_query::execute(cpu, i, m))
+        .or_else(|| x87::execute(cpu, i, m))
+        .or_else(|| control_register::execute(cpu, i, m))
         .or_else(|| msr::execute(cpu, i, m))
+        .or_else(|| port_io::execute(cpu, i, m))
+        .or_else(|| timestamp::execute(cpu, i, m))
+        .or_else(|| wide_move::execute(cpu, i, m))
+        .or_else(|| invalidation::execute(cpu, i, m))
         .or_else(|| xsave::execute(cpu, i, m))
         .or_else(|| fxsave::execute(cpu, i, m))
-        .or_else(|| cpuid::execute(cpu, i, m));
+        .or_else(|| cpuid::execute(cpu, i, m))
+        .or_else(|| monitor::execute(cpu, i, m))
+        .or_else(|| random::execute(cpu, i, m))
+        .or_else(|| debug_register::execute(cpu, i, m))
+        .or_else(|| decimal::execute(cpu, i, m));
     done.unwrap_or(Err(Exception::ud()))
 }

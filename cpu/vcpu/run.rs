@@ -257,6 +257,7 @@ impl State {
         new.msr.efer = 0;
         new.nmi_pending = self.nmi_pending;
         new.sipi_pending = if bootstrap { None } else { self.sipi_pending };
+        new.random = self.random;
         new.exception_log = self.exception_log.clone();
         new
     }

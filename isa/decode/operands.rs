@@ -95,6 +95,10 @@ pub(crate) fn fill(insn: &mut Insn, instruction: &Instruction, long: bool) {
             _ => fill_string(insn, instruction, kind),
         }
     }
+    // Its memory operand is implicit, but its segment is not.
+    if instruction.mnemonic() == Mnemonic::Monitor && instruction.has_segment_prefix() {
+        insn.seg = segment(instruction.segment_prefix());
+    }
     let shape = match (memory_at, registers, has_imm) {
         (Some(0), 0, false) => Shape::M,
         (Some(0), 0, true) => Shape::MI,

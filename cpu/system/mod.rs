@@ -31,13 +31,13 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
-mod x87;
 #[cfg(test)]
 mod task_tests;
 #[cfg(test)]
 mod tests;
 mod timestamp;
 mod wide_move;
+mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};

@@ -14,6 +14,7 @@ use crate::local_apic::{Configuration, LocalApic};
 use crate::mmu::{Context, Mmu, PHYS_BITS, Selected};
 use crate::ports::Bus;
 use crate::state::State;
+use crate::system::FamilyCache;
 use crate::system::cpuid::CpuModel;
 use undercroft_decode::{CodeSize, Reg};
 use undercroft_phys_map::PhysMap;
@@ -53,6 +54,8 @@ pub struct Cpu {
     pub(crate) selected: Selected,
     /// Decoded code.
     pub(crate) code: Code,
+    /// Which file of `system` an instruction is in.
+    pub(crate) families: FamilyCache,
     /// RAM.
     pub ram: Ram,
     /// Where RAM lies.
@@ -129,6 +132,7 @@ impl Cpu {
             mmu: Mmu::new(ram.clone(), map, cpus),
             selected: Selected::none(Context::of(&s)),
             code: Code::new(),
+            families: FamilyCache::new(),
             ram,
             map,
             bus,

@@ -578,17 +578,7 @@ pub fn run32(state: &State32) -> Event32 {
         let x = &mut *(&raw mut legacy_excursion);
         let t = &mut *TABLES.get();
         x.state = *state;
-        x.frame = [
-            state.eip,
-            state.cs,
-            state.eflags,
-            state.regs[4],
-            state.ss,
-            state.es,
-            state.ds,
-            state.fs,
-            state.gs,
-        ];
+        x.frame = [state.eip, state.cs, state.eflags, state.regs[4], state.ss, state.es, state.ds, state.fs, state.gs];
         x.outer = (state.eflags & 1 << 17 != 0 || state.cs & 3 != 0) as u32;
         x.gdtr = pointer(size_of_val(&t.gdt) - 1, &raw const t.gdt as u32);
         x.idtr = pointer(size_of_val(&t.idt) - 1, &raw const t.idt as u32);
@@ -648,7 +638,16 @@ pub const DATA_16: u64 = 0x2_0000;
 impl State16 {
     /// CS:IP = 1000:0000 and all other segments 2000, SP = FFE0.
     pub fn start() -> Self {
-        let mut s = State16 { cs: 0x1000, eflags: 2, ss: 0x2000, ds: 0x2000, es: 0x2000, fs: 0x2000, gs: 0x2000, ..Default::default() };
+        let mut s = State16 {
+            cs: 0x1000,
+            eflags: 2,
+            ss: 0x2000,
+            ds: 0x2000,
+            es: 0x2000,
+            fs: 0x2000,
+            gs: 0x2000,
+            ..Default::default()
+        };
         s.regs[4] = 0xFFE0;
         s
     }

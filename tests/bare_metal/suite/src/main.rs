@@ -21,11 +21,7 @@ fn main() -> ! {
         ic::lapic_enable();
     }
     framework::finish(framework::run(
-        &[
-            ("paging", paging::TESTS),
-            ("protection", protection::TESTS),
-            ("crossing", crossing::TESTS),
-        ],
+        &[("paging", paging::TESTS), ("protection", protection::TESTS), ("crossing", crossing::TESTS)],
         restore,
     ))
 }

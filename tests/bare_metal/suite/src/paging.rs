@@ -512,9 +512,7 @@ fn canonical_violation_is_gp_and_ss(c: &mut Check) {
         expect_fault(c, "JMP", jump, vector::GP, 0);
     }
     // The last canonical byte and the first that is not, in one access: no page fault comes first.
-    let split = catch(|| unsafe {
-        asm!("mov {t}, [{a}]", t = out(reg) _, a = in(reg) 0x0000_7FFF_FFFF_FFFCu64)
-    });
+    let split = catch(|| unsafe { asm!("mov {t}, [{a}]", t = out(reg) _, a = in(reg) 0x0000_7FFF_FFFF_FFFCu64) });
     c.that("split access faults", split.is_some_and(|f| f.vector == vector::GP || f.vector == vector::PF));
 }
 
@@ -704,7 +702,13 @@ fn page_walk_uses_physical_addresses_only(c: &mut Check) {
     // possible (it is the image), but structures above 4 GiB of linear space work without one.
     let linear = full_page();
     let copy = 48u64 << 20; // physical memory beyond the image
-    unsafe { core::ptr::copy_nonoverlapping((*entry(linear, 2).expect("mapped") & ADDRESS) as *const u8, copy as *mut u8, 4096) };
+    unsafe {
+        core::ptr::copy_nonoverlapping(
+            (*entry(linear, 2).expect("mapped") & ADDRESS) as *const u8,
+            copy as *mut u8,
+            4096,
+        )
+    };
     set_entry(linear, 2, copy | P | W | U);
     let identity = *entry(copy, 2).expect("identity map");
     set_entry(copy, 2, identity & !P);

@@ -6,10 +6,11 @@
 
 mod access;
 mod crossing;
+mod exceptions;
 mod paging;
 mod protection;
 
-use bare_metal_runtime::{control, exceptions, framework, image_main, println};
+use bare_metal_runtime::{control, framework, image_main, println};
 use bare_metal_runtime::{interrupt_controllers as ic, paging as pages};
 
 image_main!(main);
@@ -21,7 +22,8 @@ fn main() -> ! {
         ic::lapic_enable();
     }
     framework::finish(framework::run(
-        &[("paging", paging::TESTS), ("protection", protection::TESTS), ("crossing", crossing::TESTS)],
+        &[("paging", paging::TESTS), ("protection", protection::TESTS), ("crossing", crossing::TESTS),
+            ("exceptions", exceptions::TESTS)],
         restore,
     ))
 }
@@ -38,8 +40,8 @@ fn restore() {
         ic::pic_mask(0xFFFF);
     }
     for v in 0..0xF0 {
-        exceptions::set_handler(v, None);
+        bare_metal_runtime::exceptions::set_handler(v, None);
     }
-    exceptions::init();
+    bare_metal_runtime::exceptions::init();
     pages::reset();
 }

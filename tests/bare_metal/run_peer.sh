@@ -75,6 +75,8 @@ if grep -q '^RESULT' "$work/output"; then
     comm -13 "$work/known" "$work/failed" | sed 's/^/UNKNOWN DIFFERENCE: /' >"$work/unknown"
     cat "$work/unknown"
     [ ! -s "$work/unknown" ]
+elif grep -q '^ok \|^FAIL \|^skip ' "$work/output"; then
+    echo "no RESULT line: the peer's status is $status" && exit 1
 else
     [ "$status" = 124 ] && echo "peer did not end in $limit s" && exit 1
     [ "$status" -le 1 ] || { echo "peer's status $status"; exit 1; }

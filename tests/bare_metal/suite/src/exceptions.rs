@@ -198,11 +198,14 @@ fn delivery_from_level_3_uses_rsp0_and_null_ss(c: &mut Check) {
     idt()[0x40].low |= 3 << 45;
     static SS: Shared<u16> = Shared::new(0xFFFF);
     let start = Context::user(c_int40);
-    bare_metal_runtime::exceptions::set_handler(0x40, Some(|_| unsafe {
-        let ss: u16;
-        asm!("mov {:x}, ss", out(reg) ss);
-        *SS.get() = ss;
-    }));
+    bare_metal_runtime::exceptions::set_handler(
+        0x40,
+        Some(|_| unsafe {
+            let ss: u16;
+            asm!("mov {:x}, ss", out(reg) ss);
+            *SS.get() = ss;
+        }),
+    );
     let f = run(&start);
     c.equal("back at level 3", (f.vector, f.cs), (DONE, USER_CODE64));
     c.equal("SS in the handler", unsafe { *SS.get() }, 0);
@@ -323,7 +326,8 @@ fn run_bytes(code: &[u8], user: bool) -> Fault {
 }
 
 fn opcodes_without_meaning_in_64_bit_mode_are_ud(c: &mut Check) {
-    let one_byte = [0x06, 0x07, 0x0E, 0x16, 0x17, 0x1E, 0x1F, 0x27, 0x2F, 0x37, 0x3F, 0x60, 0x61, 0xCE, 0xD4, 0xD5, 0xD6];
+    let one_byte =
+        [0x06, 0x07, 0x0E, 0x16, 0x17, 0x1E, 0x1F, 0x27, 0x2F, 0x37, 0x3F, 0x60, 0x61, 0xCE, 0xD4, 0xD5, 0xD6];
     for opcode in one_byte {
         let f = run_bytes(&[opcode, 0, 0, 0, 0, 0, 0, 0], false);
         if f.vector != vector::UD {
@@ -332,20 +336,20 @@ fn opcodes_without_meaning_in_64_bit_mode_are_ud(c: &mut Check) {
         paging::reset();
     }
     let longer: [&[u8]; 14] = [
-        &[0x82, 0xC0, 1],                               // the alias of group 1
-        &[0x9A, 0, 0, 0, 0, 8, 0],                      // CALL far ptr16:32
-        &[0xEA, 0, 0, 0, 0, 8, 0],                      // JMP far ptr16:32
-        &[0x0F, 0x0B],                                  // UD2
-        &[0x0F, 0xB9, 0xC0],                            // UD1
-        &[0x0F, 0xFF, 0xC0],                            // UD0
-        &[0x0F, 0x04],                                  // nothing
-        &[0x0F, 0x0A],                                  // nothing
-        &[0x0F, 0xC7, 0xC8],                            // CMPXCHG8B with a register
-        &[0x0F, 0x01, 0xC8 + 7],                        // a hole of group 7
-        &[0xFF, 0xF8],                                  // group 5 /7
-        &[0xFE, 0xD0],                                  // group 4 /2
-        &[0xC6, 0xC8, 0],                               // group 11 /1
-        &[0x8D, 0xC0],                                  // LEA with a register
+        &[0x82, 0xC0, 1],          // the alias of group 1
+        &[0x9A, 0, 0, 0, 0, 8, 0], // CALL far ptr16:32
+        &[0xEA, 0, 0, 0, 0, 8, 0], // JMP far ptr16:32
+        &[0x0F, 0x0B],             // UD2
+        &[0x0F, 0xB9, 0xC0],       // UD1
+        &[0x0F, 0xFF, 0xC0],       // UD0
+        &[0x0F, 0x04],             // nothing
+        &[0x0F, 0x0A],             // nothing
+        &[0x0F, 0xC7, 0xC8],       // CMPXCHG8B with a register
+        &[0x0F, 0x01, 0xC8 + 7],   // a hole of group 7
+        &[0xFF, 0xF8],             // group 5 /7
+        &[0xFE, 0xD0],             // group 4 /2
+        &[0xC6, 0xC8, 0],          // group 11 /1
+        &[0x8D, 0xC0],             // LEA with a register
     ];
     for code in longer {
         let f = run_bytes(code, false);
@@ -359,28 +363,28 @@ fn opcodes_without_meaning_in_64_bit_mode_are_ud(c: &mut Check) {
 fn lock_prefix_is_legal_on_memory_writes_only(c: &mut Check) {
     // All at [rdi], which is absent: #UD comes first where LOCK is not legal.
     let legal: [&[u8]; 22] = [
-        &[0xF0, 0x01, 0x07],             // add
-        &[0xF0, 0x09, 0x07],             // or
-        &[0xF0, 0x11, 0x07],             // adc
-        &[0xF0, 0x19, 0x07],             // sbb
-        &[0xF0, 0x21, 0x07],             // and
-        &[0xF0, 0x29, 0x07],             // sub
-        &[0xF0, 0x31, 0x07],             // xor
-        &[0xF0, 0x83, 0x07, 1],          // add imm8
-        &[0xF0, 0xFF, 0x07],             // inc
-        &[0xF0, 0xFF, 0x0F],             // dec
-        &[0xF0, 0xF7, 0x17],             // not
-        &[0xF0, 0xF7, 0x1F],             // neg
-        &[0xF0, 0x87, 0x07],             // xchg
-        &[0xF0, 0x0F, 0xC1, 0x07],       // xadd
-        &[0xF0, 0x0F, 0xB1, 0x07],       // cmpxchg
-        &[0xF0, 0x0F, 0xC7, 0x0F],       // cmpxchg8b
-        &[0xF0, 0x0F, 0xAB, 0x07],       // bts
-        &[0xF0, 0x0F, 0xB3, 0x07],       // btr
-        &[0xF0, 0x0F, 0xBB, 0x07],       // btc
-        &[0xF0, 0x0F, 0xBA, 0x2F, 1],    // bts imm8
-        &[0xF0, 0xFE, 0x07],             // inc m8
-        &[0xF0, 0x00, 0x07],             // add m8
+        &[0xF0, 0x01, 0x07],          // add
+        &[0xF0, 0x09, 0x07],          // or
+        &[0xF0, 0x11, 0x07],          // adc
+        &[0xF0, 0x19, 0x07],          // sbb
+        &[0xF0, 0x21, 0x07],          // and
+        &[0xF0, 0x29, 0x07],          // sub
+        &[0xF0, 0x31, 0x07],          // xor
+        &[0xF0, 0x83, 0x07, 1],       // add imm8
+        &[0xF0, 0xFF, 0x07],          // inc
+        &[0xF0, 0xFF, 0x0F],          // dec
+        &[0xF0, 0xF7, 0x17],          // not
+        &[0xF0, 0xF7, 0x1F],          // neg
+        &[0xF0, 0x87, 0x07],          // xchg
+        &[0xF0, 0x0F, 0xC1, 0x07],    // xadd
+        &[0xF0, 0x0F, 0xB1, 0x07],    // cmpxchg
+        &[0xF0, 0x0F, 0xC7, 0x0F],    // cmpxchg8b
+        &[0xF0, 0x0F, 0xAB, 0x07],    // bts
+        &[0xF0, 0x0F, 0xB3, 0x07],    // btr
+        &[0xF0, 0x0F, 0xBB, 0x07],    // btc
+        &[0xF0, 0x0F, 0xBA, 0x2F, 1], // bts imm8
+        &[0xF0, 0xFE, 0x07],          // inc m8
+        &[0xF0, 0x00, 0x07],          // add m8
     ];
     for code in legal {
         let f = run_bytes(code, false);
@@ -612,7 +616,13 @@ fn div_errors_are_de(c: &mut Check) {
         c.equal(name, run(&Context::kernel(code)).vector, vector::DE);
     }
     snippet!(d_absent: "xor edx, edx", "div qword ptr [rdi]",);
-    expect_page_fault(c, "absent divisor", Some(run(&Context::kernel(d_absent).with(reg::RDI, TEST_BASE))), 0, TEST_BASE);
+    expect_page_fault(
+        c,
+        "absent divisor",
+        Some(run(&Context::kernel(d_absent).with(reg::RDI, TEST_BASE))),
+        0,
+        TEST_BASE,
+    );
 }
 
 fn into_and_bound_are_ud_in_64_bit_mode(c: &mut Check) {

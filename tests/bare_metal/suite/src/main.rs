@@ -6,9 +6,11 @@
 
 mod access;
 mod crossing;
+mod debug;
 mod exceptions;
 mod paging;
 mod protection;
+mod segmentation;
 
 use bare_metal_runtime::{control, framework, image_main, println};
 use bare_metal_runtime::{interrupt_controllers as ic, paging as pages};
@@ -22,8 +24,14 @@ fn main() -> ! {
         ic::lapic_enable();
     }
     framework::finish(framework::run(
-        &[("paging", paging::TESTS), ("protection", protection::TESTS), ("crossing", crossing::TESTS),
-            ("exceptions", exceptions::TESTS)],
+        &[
+            ("paging", paging::TESTS),
+            ("protection", protection::TESTS),
+            ("crossing", crossing::TESTS),
+            ("exceptions", exceptions::TESTS),
+            ("debug", debug::TESTS),
+            ("segmentation", segmentation::TESTS),
+        ],
         restore,
     ))
 }

@@ -8,9 +8,11 @@ mod access;
 mod crossing;
 mod debug;
 mod exceptions;
+mod interrupts;
 mod paging;
 mod protection;
 mod segmentation;
+mod timers;
 
 use bare_metal_runtime::{control, framework, image_main, println};
 use bare_metal_runtime::{interrupt_controllers as ic, paging as pages};
@@ -31,6 +33,9 @@ fn main() -> ! {
             ("exceptions", exceptions::TESTS),
             ("debug", debug::TESTS),
             ("segmentation", segmentation::TESTS),
+            ("interrupts", interrupts::TESTS),
+            ("timers", timers::TESTS),
+            ("apic_modes", interrupts::MODE_TESTS),
         ],
         restore,
     ))

@@ -136,9 +136,7 @@ fn iret_at_level_3_keeps_if_and_iopl(c: &mut Check) {
 fn far_return_to_level_3_changes_stack(c: &mut Check) {
     let _image = UserImage::new();
     snippet!(code: "push 0x2B", "push rdi", "push 0", "push 0", "push 0x33", "push rsi", "retfq 16",);
-    let f = run(
-        &Context::kernel(code).with(reg::RDI, stack_top(true)).with(reg::RSI, address_of(c_nop)),
-    );
+    let f = run(&Context::kernel(code).with(reg::RDI, stack_top(true)).with(reg::RSI, address_of(c_nop)));
     c.equal("vector, CS, SS", (f.vector, f.cs, f.ss), (DONE, USER_CODE64, USER_DATA));
     // The immediate is added to both stack pointers.
     c.equal("RSP", f.regs[reg::RSP], stack_top(true) + 16);
@@ -204,11 +202,7 @@ fn call_gate_to_level_0_switches_stack(c: &mut Check) {
     let pushed = f.regs[reg::RSP] as *const u64;
     let pushed = unsafe { [0, 1, 2, 3].map(|i| pushed.add(i).read()) };
     // The handler of DONE has overwritten nothing: it pushed below.
-    c.equal(
-        "RIP, CS, RSP, SS",
-        pushed,
-        [start.rip + 2, USER_CODE64 as u64, start.regs[reg::RSP], USER_DATA as u64],
-    );
+    c.equal("RIP, CS, RSP, SS", pushed, [start.rip + 2, USER_CODE64 as u64, start.regs[reg::RSP], USER_DATA as u64]);
 }
 
 fn call_gate_same_level_keeps_stack(c: &mut Check) {
@@ -300,10 +294,14 @@ fn compatibility_mode_checks_limits(c: &mut Check) {
     let write_only = segment(page, 0x1FF, 0x91, 4);
     snippet!(store: ".code32", "mov ds, edx", "mov [edi], al", ".code64",);
     c.equal("read-only", outcome(store, write_only, 0), (vector::GP, 0));
-    c.equal("null", {
-        let f = run(&compat(code).with(reg::RDI, 0).with(reg::RDX, 0));
-        (f.vector, f.error)
-    }, (vector::GP, 0));
+    c.equal(
+        "null",
+        {
+            let f = run(&compat(code).with(reg::RDI, 0).with(reg::RDX, 0));
+            (f.vector, f.error)
+        },
+        (vector::GP, 0),
+    );
     // A limit violation through SS is #SS, and #SS is delivered in 64-bit mode on whatever RSP holds.
     c.equal("SS", outcome(code_ss, up, 0x200), (vector::SS, 0));
 }
@@ -653,9 +651,7 @@ fn sysenter_sysexit_transfer(c: &mut Check) {
     });
     snippet!(exit: "mov rcx, rdi", "mov rdx, rsi", "sysexitq",);
     with_sysenter(exit, || {
-        let start = Context::user(do_sysenter)
-            .with(reg::RDI, stack_top(true) - 64)
-            .with(reg::RSI, address_of(c_nop));
+        let start = Context::user(do_sysenter).with(reg::RDI, stack_top(true) - 64).with(reg::RSI, address_of(c_nop));
         let f = run(&start);
         c.equal("vector, CS, SS", (f.vector, f.cs, f.ss), (DONE, CODE64 + 32 + 3, CODE64 + 40 + 3));
         c.equal("RSP", f.regs[reg::RSP], stack_top(true) - 64);
@@ -686,8 +682,7 @@ fn sysexit_to_compatibility_mode(c: &mut Check) {
     let _image = UserImage::new();
     snippet!(exit: "mov ecx, edi", "mov edx, esi", "sysexit",);
     with_sysenter(c_nop, || {
-        let start =
-            Context::kernel(exit).with(reg::RDI, stack_top(true) - 64).with(reg::RSI, address_of(c_nop));
+        let start = Context::kernel(exit).with(reg::RDI, stack_top(true) - 64).with(reg::RSI, address_of(c_nop));
         let f = run(&start);
         c.equal("vector, CS, SS", (f.vector, f.cs, f.ss), (DONE, CODE64 + 16 + 3, CODE64 + 24 + 3));
     });

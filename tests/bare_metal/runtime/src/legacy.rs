@@ -368,10 +368,7 @@ global_asm!(
     ".endr",
     "legacy_event32:",
     "    pushad",
-    "    push ds",
-    "    push es",
-    "    push fs",
-    "    push gs",
+    "    .byte 0x1E, 0x06, 0x0F, 0xA0, 0x0F, 0xA8", // PUSH DS, ES, FS, GS as doublewords; by name they would be words
     "    mov eax, 0x10",
     "    mov ds, eax",
     "    mov es, eax",
@@ -413,6 +410,11 @@ global_asm!(
     "    and eax, 0x7FFFFFFF",
     "    mov cr0, eax",
     "    lgdt [legacy_excursion + {long_gdtr}]",
+    // IA-32e mode can not be entered with a 16-bit TSS in TR: take the 64-bit TSS as a 32-bit one.
+    "    mov ebx, [legacy_excursion + {long_gdtr} + 2]",
+    "    and byte ptr [ebx + {tss} + 5], 0xFD",
+    "    mov eax, {tss}",
+    "    ltr ax",
     "    mov eax, [legacy_excursion + {long_cr4}]",
     "    mov cr4, eax",
     "    mov eax, [legacy_excursion + {long_cr3}]",
@@ -527,6 +529,7 @@ global_asm!(
     "legacy_real_end:",
     ".code64",
     ".text",
+    tss = const crate::descriptors::TSS,
     event = const offset_of!(Excursion, event),
     frame = const offset_of!(Excursion, frame),
     outer = const offset_of!(Excursion, outer),
@@ -577,6 +580,10 @@ pub fn run32(state: &State32) -> Event32 {
     unsafe {
         let x = &mut *(&raw mut legacy_excursion);
         let t = &mut *TABLES.get();
+        // LTR takes no busy TSS, and a run before this one has made it so.
+        if let Some(descriptor) = t.gdt.get_mut(state.tr as usize / 8).filter(|_| state.tr != 0) {
+            *descriptor &= !(1 << 41);
+        }
         x.state = *state;
         x.frame = [state.eip, state.cs, state.eflags, state.regs[4], state.ss, state.es, state.ds, state.fs, state.gs];
         x.outer = (state.eflags & 1 << 17 != 0 || state.cs & 3 != 0) as u32;

@@ -9,9 +9,12 @@ mod crossing;
 mod debug;
 mod exceptions;
 mod interrupts;
+mod modes16;
 mod paging;
+mod protected32;
 mod protection;
 mod segmentation;
+mod tasks;
 mod timers;
 
 use bare_metal_runtime::{control, framework, image_main, println};
@@ -35,6 +38,9 @@ fn main() -> ! {
             ("segmentation", segmentation::TESTS),
             ("interrupts", interrupts::TESTS),
             ("timers", timers::TESTS),
+            ("protected32", protected32::TESTS),
+            ("tasks", tasks::TESTS),
+            ("modes16", modes16::TESTS),
             ("apic_modes", interrupts::MODE_TESTS),
         ],
         restore,

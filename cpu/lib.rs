@@ -12,9 +12,15 @@
 //! | `vcpu` | the run loop, and the set of logical processors |
 
 pub mod events;
+pub mod interp;
+pub mod local_apic;
 pub mod mmu;
 pub mod ports;
 pub mod state;
+pub mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vcpu;
-//! (being written)
-pub mod local_apic;
+
+/// Frequency of the local APIC timers before division, and of the core crystal clock (CPUID leaf 15H).
+pub const TIMER_HZ: u64 = 25_000_000;

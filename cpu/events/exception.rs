@@ -34,8 +34,10 @@ pub enum Class {
     Fault,
     /// That of the next instruction.
     Trap,
-    /// As a trap, raised by INT n, INT3 or INTO: the gate's DPL is checked.
+    /// As a trap, raised by INT n: the gate's DPL is checked.
     SoftwareInterrupt,
+    /// As a trap, raised by INT3 or INTO: the gate's DPL is checked.
+    SoftwareException,
     /// As a trap, raised by INT1: delivered like an exception.
     PrivilegedSoftwareException,
 }
@@ -100,7 +102,11 @@ impl Exception {
     pub const fn db_trap(dr6: u64) -> Self {
         Exception { vector: vector::DB, error_code: None, detail: Detail::Debug(dr6), class: Class::Trap }
     }
-    /// INT n, INT3 (vector 3), INTO (vector 4).
+    /// INT3 (vector 3), INTO (vector 4).
+    pub const fn software_exception(vector: u8) -> Self {
+        Exception { vector, error_code: None, detail: Detail::None, class: Class::SoftwareException }
+    }
+    /// INT n.
     pub const fn software(vector: u8) -> Self {
         Exception { vector, error_code: None, detail: Detail::None, class: Class::SoftwareInterrupt }
     }

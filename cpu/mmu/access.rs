@@ -94,6 +94,11 @@ impl Cpu {
 
     /// Reads 1 to 8 bytes at a linear address (checked canonical by the caller, unless the privilege is implicit: then `#GP(0)`).
     pub fn load_linear(&mut self, linear: LinearAddr, len: u64, privilege: Privilege) -> Result<u64, Exception> {
+        if self.probes(privilege)
+            && let Some(value) = self.probe_load(linear.get(), len)
+        {
+            return Ok(value);
+        }
         if linear.page_offset() + len <= 4096 {
             let pa = self.translate(linear, AccessKind::Read, privilege)?;
             self.watch_data(linear, len, false);
@@ -111,6 +116,9 @@ impl Cpu {
         value: u64,
         privilege: Privilege,
     ) -> Result<(), Exception> {
+        if self.probes(privilege) && self.probe_store(linear.get(), len, value) {
+            return Ok(());
+        }
         if linear.page_offset() + len <= 4096 {
             let pa = self.translate(linear, AccessKind::Write, privilege)?;
             self.watch_data(linear, len, true);
@@ -118,6 +126,33 @@ impl Cpu {
             return Ok(());
         }
         self.store_linear_bytes(linear, &value.to_le_bytes()[..len as usize], privilege)
+    }
+    /// Does the selected view hold what an access of this privilege may do?
+    #[inline]
+    fn probes(&self, privilege: Privilege) -> bool {
+        privilege == Privilege::Current || self.s.cpl != 3 && self.s.flags.other() & rflags::AC == 0
+    }
+    #[inline]
+    fn probe_load(&self, linear: u64, len: u64) -> Option<u64> {
+        let tlb = &self.mmu.tlb;
+        match len {
+            1 => tlb.load::<u8>(linear).map(u64::from),
+            2 => tlb.load::<u16>(linear).map(u64::from),
+            4 => tlb.load::<u32>(linear).map(u64::from),
+            8 => tlb.load::<u64>(linear),
+            _ => None,
+        }
+    }
+    #[inline]
+    fn probe_store(&self, linear: u64, len: u64, value: u64) -> bool {
+        let tlb = &self.mmu.tlb;
+        match len {
+            1 => tlb.store(linear, value as u8),
+            2 => tlb.store(linear, value as u16),
+            4 => tlb.store(linear, value as u32),
+            8 => tlb.store(linear, value),
+            _ => false,
+        }
     }
     /// Reads bytes at a linear address; at most two pages.
     pub fn load_linear_bytes(
@@ -178,20 +213,6 @@ impl Cpu {
     /// Outside IA-32e mode linear addresses are 32 bits wide.
     fn wrap_linear(&self, linear: u64) -> LinearAddr {
         if self.s.is_ia32e() { LinearAddr(linear) } else { LinearAddr(linear & 0xffff_ffff) }
-    }
-
-    /// Physical address for an access to one page.
-    pub fn translate(
-        &mut self,
-        linear: LinearAddr,
-        kind: AccessKind,
-        privilege: Privilege,
-    ) -> Result<PhysAddr, Exception> {
-        let implicit = privilege == Privilege::Implicit;
-        if implicit && self.s.is_ia32e() && !is_canonical(&self.s, linear.get()) {
-            return Err(Exception::gp(0));
-        }
-        Ok(self.translate_uncached(linear, kind, implicit)?.0)
     }
 
     /// Reads 1 to 8 bytes at a physical address, from RAM, the local APIC or the bus.

@@ -4,7 +4,11 @@
 //! is a pure cache of that and can never be seen.
 
 mod access;
+mod contexts;
 mod paging;
+mod translate;
 
 pub use access::Privilege;
-pub use paging::{Context, PHYS_BITS};
+pub use contexts::{Class, Counters, Mmu};
+pub use paging::{Context, PHYS_BITS, is_canonical};
+pub use translate::Selected;

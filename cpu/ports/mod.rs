@@ -21,7 +21,9 @@ pub enum Signal {
 }
 
 /// The bus: physical addresses that are not RAM, I/O ports, and the clock of the devices behind them.
-pub trait Bus {
+///
+/// It is `Any`, so that the machine, which gave it to the processor, can find its own type again.
+pub trait Bus: std::any::Any {
     /// Reads a device register; addresses that nobody claims read as ones. `size` is 1, 2, 4 or 8.
     fn read(&mut self, now: u64, addr: PhysAddr, size: u8) -> u64;
     /// Writes a device register.

@@ -192,9 +192,14 @@ pub struct State {
     pub pending_debug: u64,
     /// Armed MONITOR: physical address of the range (64 bytes).
     pub monitor: Option<u64>,
+    /// Generator of RDRAND and RDSEED: see `seed_random`.
+    pub random: [u64; 4],
     /// The last exceptions, newest last: vector, error code, RIP. For reports to people; no instruction reads it.
     pub exception_log: Vec<(u8, u32, u64)>,
 }
+
+/// IA32_MISC_ENABLE after reset: fast strings, MONITOR; neither branch trace storage nor PEBS.
+const MISC_ENABLE_RESET: u64 = 1 << 0 | 1 << 18 | 1 << 11 | 1 << 12;
 
 impl State {
     /// After power-on or INIT. SDM volume 3, "Processor State After Reset".
@@ -202,7 +207,7 @@ impl State {
         let mut segments = [Segment::real_mode(0); 6];
         segments[Seg::Cs as usize] = Segment { selector: 0xf000, base: 0xffff_0000, limit: 0xffff, rights: 0x9b };
         let mut regs = [0; 32];
-        regs[Reg::Rdx as usize] = 0x000806f8;
+        regs[Reg::Rdx as usize] = u64::from(crate::system::cpuid::SIGNATURE);
         let mut state = State {
             regs,
             rip: 0xfff0,
@@ -223,7 +228,7 @@ impl State {
             dr6: 0xffff_0ff0,
             dr7: 0x400,
             cpl: 0,
-            msr: Msrs { pat: 0x0007_0406_0007_0406, misc_enable: 1, ..Msrs::default() },
+            msr: Msrs { pat: 0x0007_0406_0007_0406, misc_enable: MISC_ENABLE_RESET, ..Msrs::default() },
             fpu: Fpu::default(),
             activity: if bootstrap { Activity::Active } else { Activity::WaitForSipi },
             sti_shadow: false,
@@ -234,9 +239,11 @@ impl State {
             sipi_pending: None,
             pending_debug: 0,
             monitor: None,
+            random: [0; 4],
             exception_log: Vec::new(),
         };
         state.sync_bases();
+        state.seed_random(0);
         state
     }
 

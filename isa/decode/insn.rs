@@ -214,6 +214,21 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// By number; numbers that are none give `None`.
+    #[inline(always)]
+    pub const fn from_bits(bits: u8) -> Shape {
+        match bits {
+            1 => Shape::RR,
+            2 => Shape::RM,
+            3 => Shape::MR,
+            4 => Shape::RI,
+            5 => Shape::MI,
+            6 => Shape::R,
+            7 => Shape::M,
+            8 => Shape::I,
+            _ => Shape::None,
+        }
+    }
     /// Has a memory operand.
     #[inline(always)]
     pub const fn has_memory(self) -> bool {
@@ -309,6 +324,11 @@ macro_rules! ops {
         #[repr(u8)]
         #[allow(missing_docs)]
         pub enum Op { $($(#[$doc])* $name),* }
+
+        impl Op {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Op] = &[$(Op::$name),*];
+        }
     };
 }
 
@@ -424,17 +444,7 @@ impl Insn {
     /// Where the operands are.
     #[inline(always)]
     pub const fn shape(&self) -> Shape {
-        match self.size_shape >> 2 {
-            1 => Shape::RR,
-            2 => Shape::RM,
-            3 => Shape::MR,
-            4 => Shape::RI,
-            5 => Shape::MI,
-            6 => Shape::R,
-            7 => Shape::M,
-            8 => Shape::I,
-            _ => Shape::None,
-        }
+        Shape::from_bits(self.size_shape >> 2)
     }
     pub(crate) fn set_size_shape(&mut self, size: Size, shape: Shape) {
         self.size_shape = size as u8 | (shape as u8) << 2;

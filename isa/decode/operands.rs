@@ -37,6 +37,7 @@ fn is_immediate(kind: OpKind) -> bool {
     matches!(
         kind,
         OpKind::Immediate8
+            | OpKind::Immediate8_2nd
             | OpKind::Immediate16
             | OpKind::Immediate32
             | OpKind::Immediate64
@@ -93,6 +94,10 @@ pub(crate) fn fill(insn: &mut Insn, instruction: &Instruction, long: bool) {
             }
             _ => fill_string(insn, instruction, kind),
         }
+    }
+    // Its memory operand is implicit, but its segment is not.
+    if instruction.mnemonic() == Mnemonic::Monitor && instruction.has_segment_prefix() {
+        insn.seg = segment(instruction.segment_prefix());
     }
     let shape = match (memory_at, registers, has_imm) {
         (Some(0), 0, false) => Shape::M,

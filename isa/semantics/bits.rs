@@ -1,7 +1,7 @@
 //! Bit tests, scans, BMI1, BMI2, POPCNT, CRC32. SDM volume 2.
 
 use crate::Ops;
-use crate::operand::{Destination, commit, get, modify, set, source};
+use crate::operand::{Destination, commit, get, set, source};
 use undercroft_decode::{Insn, Op, Shape, Size};
 use undercroft_spec::x86::control::rflags::{ARITHMETIC, CF, SF, ZF};
 

@@ -101,7 +101,14 @@ pub trait Ops {
     fn cond(&mut self, cc: Cond) -> Self::B;
 
     /// Quotient and remainder of `high:low / divisor` of this width; `#DE` when the divisor is 0 or the quotient too wide.
-    fn divide(&mut self, signed: bool, size: Size, high: Self::V, low: Self::V, divisor: Self::V) -> Result<(Self::V, Self::V), Self::Fault>;
+    fn divide(
+        &mut self,
+        signed: bool,
+        size: Size,
+        high: Self::V,
+        low: Self::V,
+        divisor: Self::V,
+    ) -> Result<(Self::V, Self::V), Self::Fault>;
     /// Rotation through carry: result and carry. The count is masked to 5 or 6 bits already.
     fn rotate_carry(&mut self, left: bool, size: Size, a: Self::V, count: Self::V, c: Self::V) -> (Self::V, Self::V);
 

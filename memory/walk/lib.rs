@@ -6,7 +6,7 @@
 mod format;
 mod permission;
 
-pub use format::{Format, Step, Translation, WalkFault, mark_used, walk};
+pub use format::{Format, Step, Translation, WalkFault, last_level, mark_used, walk};
 pub use permission::{Access, AccessKind, Rules, permits};
 
 /// Where paging structures lie.

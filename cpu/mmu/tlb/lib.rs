@@ -234,7 +234,12 @@ impl Tlb {
             () if same && old == page => page,
             () => none(index(linear)),
         };
-        *e = Entry { read: tag(e.read, allow.read), write: tag(e.write, allow.write), fetch: tag(e.fetch, allow.fetch), addend };
+        *e = Entry {
+            read: tag(e.read, allow.read),
+            write: tag(e.write, allow.write),
+            fetch: tag(e.fetch, allow.fetch),
+            addend,
+        };
         true
     }
     /// Drops what a view knows of a linear page. True if it could be fetched from.

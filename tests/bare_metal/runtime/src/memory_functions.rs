@@ -1,0 +1,48 @@
+//! The memory functions that the compiler calls (`memcpy` and its family), in assembly: written in Rust they
+//! could be compiled into calls of themselves. String instructions, so that a machine that has a fast path for them shows it.
+
+use core::arch::global_asm;
+
+global_asm!(
+    ".section .text.memory_functions, \"ax\"",
+    ".global memcpy, memmove, memset, memcmp, bcmp",
+    "memcpy:",
+    "    mov rax, rdi",
+    "    mov rcx, rdx",
+    "    rep movsb",
+    "    ret",
+    "memmove:",
+    "    mov rax, rdi",
+    "    mov rcx, rdx",
+    "    mov r8, rdi",
+    "    sub r8, rsi",
+    "    cmp r8, rdx", // destination inside the source: copy downwards
+    "    jb 2f",
+    "    rep movsb",
+    "    ret",
+    "2:  lea rdi, [rdi + rdx - 1]",
+    "    lea rsi, [rsi + rdx - 1]",
+    "    std",
+    "    rep movsb",
+    "    cld",
+    "    ret",
+    "memset:",
+    "    mov r8, rdi",
+    "    mov eax, esi",
+    "    mov rcx, rdx",
+    "    rep stosb",
+    "    mov rax, r8",
+    "    ret",
+    "memcmp:",
+    "bcmp:",
+    "    xor eax, eax",
+    "    xor ecx, ecx",
+    "2:  cmp rcx, rdx",
+    "    je 3f",
+    "    movzx eax, byte ptr [rdi + rcx]",
+    "    movzx r8d, byte ptr [rsi + rcx]",
+    "    inc rcx",
+    "    sub eax, r8d",
+    "    jz 2b",
+    "3:  ret",
+);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use undercroft_native_oracle::case::{Outcome, Subject};
 use undercroft_native_oracle::compare::compare;
 use undercroft_native_oracle::generate::{Choice, generate};
+use undercroft_native_oracle::machine::{Machine, PASSES, Pass};
 use undercroft_native_oracle::native::Native;
 use undercroft_native_oracle::report;
 
@@ -39,6 +40,9 @@ struct Args {
     /// Leave mismatches as they are.
     #[arg(long)]
     no_minimise: bool,
+    /// Only these ways of the machine to run a case: cold, warm (together with cold), stepped.
+    #[arg(long, value_delimiter = ',', value_parser = pass)]
+    pass: Vec<Pass>,
 }
 
 fn count(text: &str) -> Result<u64, String> {
@@ -50,13 +54,8 @@ fn count(text: &str) -> Result<u64, String> {
     digits.parse::<u64>().map(|n| n * unit).map_err(|e| e.to_string())
 }
 
-/// The host once more.
-struct Again<'a>(&'a mut Native);
-
-impl Subject for Again<'_> {
-    fn run(&mut self, case: &undercroft_native_oracle::case::Case, outcome: &mut Outcome) {
-        self.0.run(case, outcome);
-    }
+fn pass(text: &str) -> Result<Pass, String> {
+    PASSES.into_iter().find(|p| format!("{p:?}").to_lowercase() == text).ok_or_else(|| format!("no pass {text}"))
 }
 
 fn main() -> anyhow::Result<()> {
@@ -73,20 +72,40 @@ fn main() -> anyhow::Result<()> {
     let (mut shown, mut mismatches) = (0, 0);
     let begin = Instant::now();
     let mut last = begin;
+    let mut machine = Machine::new();
+    let passes: &[Pass] = if args.pass.is_empty() { &PASSES } else { &args.pass };
     for index in args.from..args.from + args.cases {
         let case = generate(args.seed, index, &choice);
         host.run(&case, &mut room[0]);
-        host.run(&case, &mut room[1]);
-        let differences = compare(&case, &room[0], &room[1]);
+        let mut differences = Vec::new();
+        if args.self_check {
+            host.run(&case, &mut room[1]);
+            differences = compare(&case, &room[0], &room[1]);
+        } else {
+            for pass in passes {
+                machine.pass = *pass;
+                // A warm run follows the cold one.
+                machine.run_pass(&case, *pass, &mut room[1]);
+                differences = compare(&case, &room[0], &room[1]);
+                if !differences.is_empty() {
+                    break;
+                }
+            }
+        }
         *endings.entry(room[0].fault.map_or("end".into(), |f| format!("vector {}", f.vector))).or_default() += 1;
         if !differences.is_empty() {
             mismatches += 1;
+            let mut case = case;
+            if !args.no_minimise && !args.self_check && mismatches < 5000 {
+                case = report::minimise(&case, &mut host, &mut machine);
+                differences = report::check(&case, &mut host, &mut machine, &mut room);
+            }
             let name = case.items.last().map_or(String::new(), |i| format!("{:?}", i.instruction.code()));
             let seen = found.entry(name).or_default();
             *seen += 1;
             if *seen <= args.each && shown < args.show {
                 shown += 1;
-                println!("{}", report::describe(&case, &differences));
+                println!("{:?}: {}", machine.pass, report::describe(&case, &differences));
             }
         }
         if last.elapsed() > Duration::from_secs(10) {

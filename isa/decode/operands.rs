@@ -364,6 +364,8 @@ fn family(code: Code) -> Op {
             Op::Nop
         }
         M::Endbr64 | M::Endbr32 | M::Lfence | M::Mfence | M::Sfence | M::Reservednop | M::Cldemote => Op::Nop,
+        // Without shadow stacks and instruction prefetch hints these are reserved NOPs.
+        M::Rdsspd | M::Rdsspq | M::Prefetchit0 | M::Prefetchit1 => Op::Nop,
         M::Leave => Op::Leave,
         M::Cmpxchg => Op::Cmpxchg,
         M::Xadd => Op::Xadd,

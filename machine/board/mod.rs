@@ -28,6 +28,7 @@ use std::collections::VecDeque;
 use undercroft_cpu::ports::{Bus, Signal};
 use undercroft_phys_map::PhysMap;
 use undercroft_platform::backend::Disk;
+pub use undercroft_platform::backend::DiskMode;
 use undercroft_platform::chipset::fw_cfg::Items;
 use undercroft_platform::chipset::hpet;
 use undercroft_platform::chipset::pm_ich9::PowerRequest;

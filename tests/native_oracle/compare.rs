@@ -26,20 +26,21 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     if is_same(expected, actual) {
         return Vec::new();
     }
-    let allowed = Allowed::of(case, expected);
+    let allowed = Allowed::of(case, expected, actual);
+    if allowed.skip {
+        return Vec::new();
+    }
     let mut all = Vec::new();
     let mut differ = |what: &str, expected: String, actual: String| {
         all.push(Difference { what: what.to_string(), expected, actual });
     };
     let (e, a) = (&expected.registers, &actual.registers);
-    if !allowed.fault {
-        let (x, y) = (plain(expected.fault), plain(actual.fault));
-        if x != y {
-            differ("exception", describe(x), describe(y));
-        }
-        if e.rip != a.rip {
-            differ("RIP", hex(e.rip), hex(a.rip));
-        }
+    let (x, y) = (plain(expected.fault), plain(actual.fault));
+    if x != y {
+        differ("exception", describe(x), describe(y));
+    }
+    if e.rip != a.rip {
+        differ("RIP", hex(e.rip), hex(a.rip));
     }
     for n in 0..16 {
         if e.gpr[n] != a.gpr[n] && allowed.registers >> n & 1 == 0 {
@@ -78,7 +79,7 @@ fn x87(allowed: &Allowed, expected: &Outcome, actual: &Outcome, differ: &mut imp
     if (e.status() ^ a.status()) & !allowed.status != 0 {
         differ("x87 status", format!("{:04x}", e.status()), format!("{:04x}", a.status()));
     }
-    if e.tag() != a.tag() {
+    if e.tag() != a.tag() && !allowed.transition {
         differ("x87 tags", format!("{:08b}", e.tag()), format!("{:08b}", a.tag()));
     }
     for n in 0..8 {
@@ -187,11 +188,12 @@ struct Allowed {
     status: u16,
     st: [u64; 8],
     memory: Vec<(u64, u64)>,
-    fault: bool,
+    transition: bool,
+    skip: bool,
 }
 
 impl Allowed {
-    fn of(case: &Case, expected: &Outcome) -> Allowed {
+    fn of(case: &Case, expected: &Outcome, actual: &Outcome) -> Allowed {
         let mut allowed = Allowed::default();
         // Flags that were undefined when the instruction that faulted began, or at the end.
         let faulted =
@@ -201,9 +203,9 @@ impl Allowed {
             (None, None) => case.undefined_after,
             (None, Some(_)) => case.items.iter().fold(case.undefined_after, |all, i| all | i.undefined_before),
         };
-        for item in &case.items {
+        for (n, item) in case.items.iter().enumerate() {
             for d in deviations::of_mnemonic(item.instruction.mnemonic()) {
-                if d.holds(case, &item.instruction) {
+                if d.holds(case, n, expected, actual) {
                     allowed.add(case, &item.instruction, d);
                 }
             }
@@ -214,7 +216,11 @@ impl Allowed {
     fn add(&mut self, case: &Case, i: &Instruction, d: &Deviation) {
         self.flags |= d.flag_mask();
         self.status |= d.status;
-        self.fault |= d.fault;
+        self.skip |= d.skip;
+        self.transition |= d.transition;
+        if d.transition {
+            self.status |= 0x3800;
+        }
         for [register, ulps] in &d.st {
             self.st[*register as usize & 7] = *ulps;
         }

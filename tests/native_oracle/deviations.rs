@@ -1,6 +1,7 @@
 //! `deviations.toml`: what the manual leaves undefined, as data.
 
-use crate::case::Case;
+use crate::case::{Case, Outcome};
+use crate::compare::operand_address;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use serde::Deserialize;
 use std::sync::OnceLock;
@@ -35,9 +36,12 @@ pub struct Deviation {
     /// Relative difference of binary32 lanes.
     #[serde(default)]
     pub lanes: f64,
-    /// The exceptions may differ: what the manual lets the model decide.
+    /// TOP and the tags may differ: whether MMX registers took over from x87.
     #[serde(default)]
-    pub fault: bool,
+    pub transition: bool,
+    /// Nothing is compared.
+    #[serde(default)]
+    pub skip: bool,
     /// Why.
     pub reason: String,
     /// Where the manual says so.
@@ -51,12 +55,18 @@ pub enum When {
     /// Always.
     #[default]
     Always,
-    /// The operand is 16 bits wide and the masked count is greater.
+    /// The masked count is greater than the operand has bits.
     CountAboveSize,
-    /// The masked count is not 1.
-    CountNotOne,
-    /// The result is a NaN, an infinity or a zero on neither side: approximations only.
+    /// There is a memory operand.
     Memory,
+    /// There is a memory operand that is not aligned to 16 bytes.
+    UnalignedMemory,
+    /// The host reports an unmasked SIMD floating-point exception.
+    SimdException,
+    /// A near branch whose target is not canonical: the machine refuses the branch.
+    TargetNotCanonical,
+    /// Offset and linear address differ in being canonical, because of FS's or GS's base.
+    OffsetNotCanonical,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +90,8 @@ pub fn of_mnemonic(mnemonic: Mnemonic) -> &'static [&'static Deviation] {
         let mut index = vec![Vec::new(); Mnemonic::values().len()];
         for mnemonic in Mnemonic::values() {
             let name = format!("{mnemonic:?}");
-            index[mnemonic as usize] = all().iter().filter(|d| d.mnemonics.contains(&name)).collect();
+            let named = |d: &&Deviation| d.mnemonics.iter().any(|m| *m == name || m == "any");
+            index[mnemonic as usize] = all().iter().filter(named).collect();
         }
         index
     });
@@ -90,7 +101,12 @@ pub fn of_mnemonic(mnemonic: Mnemonic) -> &'static [&'static Deviation] {
 /// May it leave more undefined than flags? Then nothing comes after it in a case.
 pub fn is_exclusive(code: Code) -> bool {
     of_mnemonic(code.mnemonic()).iter().any(|d| {
-        d.status != 0 || !d.operands.is_empty() || !d.memory.is_empty() || !d.st.is_empty() || d.lanes != 0.0 || d.fault
+        d.status != 0
+            || !d.operands.is_empty()
+            || !d.memory.is_empty()
+            || !d.st.is_empty()
+            || d.lanes != 0.0
+            || d.transition
     })
 }
 
@@ -98,6 +114,7 @@ impl Deviation {
     /// The flags as a mask of RFLAGS.
     pub fn flag_mask(&self) -> u64 {
         let bit = |name: &String| match name.as_str() {
+            "all" => 0x8d5,
             "CF" => 1 << 0,
             "PF" => 1 << 2,
             "AF" => 1 << 4,
@@ -108,18 +125,36 @@ impl Deviation {
         };
         self.flags.iter().map(bit).fold(0, |mask, bit: u64| mask | bit)
     }
-    /// Does it hold for this instruction of a case? Registers are those at the case's start.
-    pub fn holds(&self, case: &Case, i: &Instruction) -> bool {
+    /// Does it hold for an instruction of a case that ended so?
+    pub fn holds(&self, case: &Case, n: usize, expected: &Outcome, actual: &Outcome) -> bool {
+        let i = &case.items[n].instruction;
+        let has_memory = || i.op_kinds().any(|k| k == OpKind::Memory);
+        let at = |o: &Outcome| o.fault.filter(|_| o.registers.rip == i.ip()).map(|f| f.vector);
         match self.when {
             When::Always => true,
-            When::CountAboveSize => {
-                let bits = operand_bits(i);
-                count(case, i) > bits
+            When::CountAboveSize => count(case, i) > operand_bits(i),
+            When::Memory => has_memory(),
+            When::UnalignedMemory => has_memory() && (n > 0 || operand_address(case, i).is_some_and(|at| at & 15 != 0)),
+            When::SimdException => at(expected) == Some(19),
+            When::TargetNotCanonical => {
+                let elsewhere = expected.fault.is_some() && !is_canonical(expected.registers.rip);
+                at(actual) == Some(13) && (elsewhere || matches!(at(expected), Some(12 | 14)))
             }
-            When::CountNotOne => count(case, i) != 1,
-            When::Memory => i.op_kinds().any(|k| k == OpKind::Memory),
+            When::OffsetNotCanonical => {
+                let base = match i.memory_segment() {
+                    Register::FS => case.registers.fs_base,
+                    Register::GS => case.registers.gs_base,
+                    _ => return false,
+                };
+                let differs = |a: u64| is_canonical(a) != is_canonical(a.wrapping_sub(base));
+                has_memory() && (n > 0 && at(expected) == Some(13) || operand_address(case, i).is_some_and(differs))
+            }
         }
     }
+}
+
+fn is_canonical(address: u64) -> bool {
+    (address as i64) << 16 >> 16 == address as i64
 }
 
 fn operand_bits(i: &Instruction) -> u64 {

@@ -222,6 +222,8 @@ fn build_tables(ram: &Ram) {
     store(ram, GDT + u64::from(layout::SS & !7), DATA | DPL3);
     store(ram, GDT + u64::from(layout::CS & !7), CODE64 | DPL3);
     store(ram, TSS + 4, KERNEL + STACK0_TOP);
+    // The I/O permission bitmap lies beyond the limit: every port is refused.
+    assert!(ram.store(TSS + 0x66, 2, 0x68));
     for vector in 0..256 {
         let handler = KERNEL + HANDLERS + 16 * vector;
         // Interrupt gate; INT3 and INTO's vector may be called from programs.

@@ -79,6 +79,8 @@ fn is_left_out(code: Code) -> bool {
         M::Lss | M::Lfs | M::Lgs | M::Retf | M::Iret | M::Iretd | M::Iretq => true,
         // Undefined on purpose; AMD's and Intel's UD0 and UD1 differ in length. Only UD2 stays.
         M::Ud0 | M::Ud1 => true,
+        // Hypervisors under which the host may run report the RIP of the instruction.
+        M::Int1 => true,
         // AMD's processors have no SYSENTER or TEST registers in 64-bit mode; SMM only.
         M::Rsm => true,
         _ => matches!(
@@ -92,6 +94,10 @@ fn is_left_out(code: Code) -> bool {
                 | Code::Popw_GS
                 | Code::Popd_GS
                 | Code::Popq_GS
+                // Undefined on AMD's processors, a hint without effect on Intel's.
+                | Code::Reservednop_rm16_r16_0F0D
+                | Code::Reservednop_rm32_r32_0F0D
+                | Code::Reservednop_rm64_r64_0F0D
                 | Code::Jmp_m1616
                 | Code::Jmp_m1632
                 | Code::Jmp_m1664

@@ -10,6 +10,7 @@ mod state;
 pub use codes::{all, contains};
 
 use crate::case::{Case, Item, Patch, Registers};
+use crate::deviations;
 use crate::layout::{self, CODE, CODE_LEN, PAGE};
 use crate::random::Random;
 use iced_x86::{Code, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, RflagsBits};
@@ -96,7 +97,7 @@ pub fn generate(seed: u64, index: u64, choice: &Choice) -> Case {
     let count = if choice.single || b.r.percent(70) { 1 } else { 2 + b.r.below(LONGEST - 1) };
     b.ip = b.start(count);
     b.registers.rip = b.ip;
-    while (b.items.len() as u64) < count {
+    while (b.items.len() as u64) < count && !b.is_closed() {
         b.add_item();
     }
     b.finish(seed, index)
@@ -111,6 +112,11 @@ impl Builder<'_> {
             1 if count == 1 => CODE + CODE_LEN - 1 - self.r.below(16),
             _ => CODE + self.r.below(CODE_LEN - longest),
         }
+    }
+
+    /// Did the last instruction leave more undefined than flags?
+    fn is_closed(&self) -> bool {
+        self.items.last().is_some_and(|i| deviations::is_exclusive(i.instruction.code()))
     }
 
     fn add_item(&mut self) {
@@ -148,6 +154,10 @@ impl Builder<'_> {
             return if refused { Some(item) } else { None };
         }
         if decoded.len() != bytes.len() || !contains(decoded.code()) || self.is_dangerous(decoded) {
+            return None;
+        }
+        // Its conditions are looked up in the registers at the start.
+        if !self.items.is_empty() && deviations::is_exclusive(decoded.code()) {
             return None;
         }
         let info = decoded.rflags_read();

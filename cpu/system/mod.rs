@@ -22,9 +22,9 @@ pub(crate) mod stack;
 mod stack_frame;
 mod table_register;
 pub(crate) mod task_switch;
-mod x87;
 #[cfg(test)]
 mod tests;
+mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};

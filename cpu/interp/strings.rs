@@ -27,9 +27,6 @@ pub fn bulk(cpu: &mut Cpu, i: &Insn) -> Result<Option<Flow>, Exception> {
         return Ok(None);
     }
     let count = counter(cpu, i);
-    if count == 0 {
-        return Ok(Some(Flow::Next));
-    }
     let ordinary = !matches!(i.op, Op::Movs | Op::Stos)
         || !i.is_flat()
         || cpu.s.flags.other() & (rflags::DF | rflags::TF) != 0

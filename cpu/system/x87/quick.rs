@@ -149,7 +149,7 @@ fn valid(cpu: &Cpu, n: u8) -> Option<F80> {
 #[inline(always)]
 fn raise(cpu: &mut Cpu, flags: Flags, c1: bool) {
     let fpu = &mut cpu.s.fpu;
-    fpu.status = fpu.status & !C1 | u16::from(flags.bits()) | u16::from(c1) * C1;
+    fpu.status = fpu.status & !C1 | u16::from(flags.bits()) | (u16::from(c1) * C1);
 }
 
 /// The function in the environment of the control word, the usual one being a constant.

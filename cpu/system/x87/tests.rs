@@ -418,3 +418,112 @@ fn every_x87_encoding_is_an_instruction_or_undefined_without_panic() {
         }
     }
 }
+
+/// A small generator, the same in each run.
+struct Random(u64);
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+/// Encodings with quick handlers; memory operands are [RAX + disp8].
+fn random_instruction(random: &mut Random) -> Vec<u8> {
+    let st = random.next() as u8 & 3;
+    let disp = (random.next() as u8 & 7) * 16;
+    let arithmetic = random.next() as u8 & 7;
+    match random.next() % 12 {
+        0 => vec![0xd8, 0xc0 | arithmetic << 3 | st],
+        // FADD to FDIV with ST(i) as destination, with and without pop; never DC D0 and DE D0.
+        1 => vec![0xdc, [0xc0, 0xc8, 0xe0, 0xe8, 0xf0, 0xf8][random.next() as usize % 6] | st],
+        2 => vec![0xde, [0xc0, 0xc8, 0xe0, 0xe8, 0xf0, 0xf8][random.next() as usize % 6] | st],
+        3 => vec![[0xd8, 0xdc, 0xda, 0xde][random.next() as usize % 4], 0x40 | arithmetic << 3, disp],
+        4 | 5 => vec![[0xd9, 0xdd, 0xdb, 0xdf][random.next() as usize % 4], 0x40, disp],
+        6 => vec![0xdb, 0x68, disp],
+        7 => vec![[0xd9, 0xdd, 0xdb, 0xdf][random.next() as usize % 4], 0x58, disp],
+        8 => vec![0xd9, [0xc0, 0xc8][random.next() as usize % 2] | st],
+        9 => vec![0xdd, [0xd0, 0xd8, 0xe0, 0xe8][random.next() as usize % 4] | st],
+        10 => vec![[0xdb, 0xdf][random.next() as usize % 2], [0xe8, 0xf0][random.next() as usize % 2] | st],
+        _ => vec![0xd9, [0xe0, 0xe1, 0xe4, 0xe5, 0xe8, 0xeb, 0xee, 0xf6, 0xf7, 0xfa][random.next() as usize % 10]],
+    }
+}
+#[test]
+fn quick_handlers_agree_with_general_instructions() {
+    use crate::testing::CODE;
+    const COUNT: u64 = 40;
+    let mut random = Random(1);
+    let mut valid = 0;
+    for round in 0..2000 {
+        let mut quick = prepared(long(0));
+        let mut general = prepared(long(0));
+        let control = 0x37f & !0xf00 | (random.next() as u16 & 0xf00);
+        let control = if round % 2 == 0 { 0x37f } else { control };
+        for at in (0..256).step_by(4) {
+            // Numbers of moderate size in every format, and now and then anything.
+            let word = match (at / 4 % 4, random.next() % 16) {
+                (_, 0) => random.next() << 1,
+                (0, _) => random.next() & 0x7f_ffff | 0x3f80_0000,
+                (1, _) => random.next() & 0xf_ffff | 0xbff0_0000,
+                (2, _) => 0x3ffe + (random.next() & 3) | (random.next() & 1) << 15,
+                _ => 0,
+            };
+            for cpu in [&quick, &general] {
+                assert!(cpu.ram.store(AREA + at, 4, word));
+            }
+        }
+        let mut code = Vec::new();
+        let mut starts = Vec::new();
+        for n in 0..COUNT {
+            starts.push(code.len());
+            // Mostly loads first, so that the stack is not empty.
+            let bytes = if n < 3 { vec![0xdd, 0x40, n as u8 * 16] } else { random_instruction(&mut random) };
+            code.extend(bytes);
+        }
+        starts.push(code.len());
+        for cpu in [&mut quick, &mut general] {
+            cpu.s.fpu.control = control;
+            assert!(cpu.ram.write(CODE, &code));
+            cpu.s.rip = CODE;
+        }
+        // Once so that the TLB knows the area, then for good.
+        quick.load(Seg::Ds, AREA, undercroft_decode::Size::B8).expect("mapped");
+        quick.store(Seg::Ds, AREA + 0x100, undercroft_decode::Size::B8, 0).expect("mapped");
+        quick.run(COUNT);
+        for n in 0..COUNT as usize {
+            general.s.rip = CODE + starts[n] as u64;
+            assert_eq!(execute(&mut general, &code[starts[n]..starts[n + 1]]), NEXT);
+        }
+        let text = format!("round {round}: {code:x?}");
+        assert_eq!(quick.s.fpu, general.s.fpu, "{text}");
+        assert_eq!(quick.s.rflags(), general.s.rflags(), "{text}");
+        for at in (0..256).step_by(8) {
+            assert_eq!(memory(&quick, at, 8), memory(&general, at, 8), "{at:x} {text}");
+        }
+        valid += u32::from(quick.s.fpu.status & 0x40 == 0);
+    }
+    assert!(valid > 50, "{valid} rounds without stack faults");
+}
+
+#[test]
+fn zz_speed() {
+    let mut code = vec![0xd9, 0xe8, 0xd9, 0xee, 0xd9, 0xe8, 0xd9, 0xe8]; // not meaningful values, replaced below
+    code.extend([0xb8, 0, 0x09, 0x3d, 0]); // mov eax, 4000000
+    let l = code.len();
+    code.extend([0xd9, 0xca, 0xd9, 0xc3, 0xd8, 0xca, 0xd9, 0xcc, 0xd8, 0xe9, 0xde, 0xcc, 0xd9, 0xca, 0xd8, 0xc3]);
+    code.extend([0x83, 0xe8, 0x01, 0x75]);
+    let back = -(((code.len() + 1) - l) as i8);
+    code.push(back as u8);
+    code.push(0xf4);
+    let mut cpu = prepared(long(0));
+    assert!(cpu.ram.write(crate::testing::CODE, &code));
+    cpu.s.rip = crate::testing::CODE;
+    cpu.run(4);
+    // ST3 = x, ST2 = s, ST1 = 3.7, ST0 = 1
+    let set = |cpu: &mut Cpu, n: u8, v: f64| { let x = undercroft_float::x87::load_f64(v.to_bits()).0; cpu.s.fpu.set_st(n, x); };
+    set(&mut cpu, 3, 0.5); set(&mut cpu, 0, 0.0); set(&mut cpu, 1, 3.7); set(&mut cpu, 2, 1.0);
+    // enter loop at the second instruction: fxch first swaps, so swap once.
+    let began = std::time::Instant::now();
+    cpu.run(u64::MAX);
+    let t = began.elapsed().as_secs_f64();
+    eprintln!("retired {} in {t:.3} s: {:.1} ns; st {:x?}", cpu.retired(), t * 1e9 / cpu.retired() as f64, cpu.s.fpu.st(0));
+}

@@ -237,7 +237,7 @@ fn fstp_that_faults_changes_nothing() {
     let mut cpu = prepared(long(0));
     run(&mut cpu, &[FLD1]);
     let before = cpu.s.fpu.clone();
-    // FSTP m32, m64, m80, FISTP m32, FBSTP; also FSTP of an empty register, FNSAVE, FNSTENV.
+    // FSTP m32, m64, m80, FISTP m32, FBSTP, FNSAVE, FNSTENV; below FSTP of an empty register.
     let stores: [&[u8]; 7] =
         [&[0xd9, 0x1b], &[0xdd, 0x1b], &[0xdb, 0x3b], &[0xdb, 0x1b], &[0xdf, 0x33], &[0xdd, 0x33], &[0xd9, 0x33]];
     for bytes in stores {
@@ -502,28 +502,4 @@ fn quick_handlers_agree_with_general_instructions() {
         valid += u32::from(quick.s.fpu.status & 0x40 == 0);
     }
     assert!(valid > 50, "{valid} rounds without stack faults");
-}
-
-#[test]
-fn zz_speed() {
-    let mut code = vec![0xd9, 0xe8, 0xd9, 0xee, 0xd9, 0xe8, 0xd9, 0xe8]; // not meaningful values, replaced below
-    code.extend([0xb8, 0, 0x09, 0x3d, 0]); // mov eax, 4000000
-    let l = code.len();
-    code.extend([0xd9, 0xca, 0xd9, 0xc3, 0xd8, 0xca, 0xd9, 0xcc, 0xd8, 0xe9, 0xde, 0xcc, 0xd9, 0xca, 0xd8, 0xc3]);
-    code.extend([0x83, 0xe8, 0x01, 0x75]);
-    let back = -(((code.len() + 1) - l) as i8);
-    code.push(back as u8);
-    code.push(0xf4);
-    let mut cpu = prepared(long(0));
-    assert!(cpu.ram.write(crate::testing::CODE, &code));
-    cpu.s.rip = crate::testing::CODE;
-    cpu.run(4);
-    // ST3 = x, ST2 = s, ST1 = 3.7, ST0 = 1
-    let set = |cpu: &mut Cpu, n: u8, v: f64| { let x = undercroft_float::x87::load_f64(v.to_bits()).0; cpu.s.fpu.set_st(n, x); };
-    set(&mut cpu, 3, 0.5); set(&mut cpu, 0, 0.0); set(&mut cpu, 1, 3.7); set(&mut cpu, 2, 1.0);
-    // enter loop at the second instruction: fxch first swaps, so swap once.
-    let began = std::time::Instant::now();
-    cpu.run(u64::MAX);
-    let t = began.elapsed().as_secs_f64();
-    eprintln!("retired {} in {t:.3} s: {:.1} ns; st {:x?}", cpu.retired(), t * 1e9 / cpu.retired() as f64, cpu.s.fpu.st(0));
 }

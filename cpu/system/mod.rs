@@ -25,6 +25,8 @@ mod msr;
 mod operand;
 mod port_io;
 mod random;
+#[cfg(test)]
+mod register_tests;
 mod segment_load;
 mod software_interrupt;
 pub(crate) mod stack;

@@ -3,11 +3,11 @@
 use super::environment::full_tag_word;
 use crate::events::{Exception, Flow};
 use crate::state::Segment;
-use crate::testing::{execute, long, protected, real};
+use crate::testing::{execute, long, protected, real, real_with_log};
 use crate::vcpu::Cpu;
 use undercroft_decode::{Reg, Seg};
 use undercroft_float::F80;
-use undercroft_spec::x86::control::{cr0, rflags};
+use undercroft_spec::x86::control::{cr0, cr4, rflags};
 
 const NEXT: Result<Flow, Exception> = Ok(Flow::Next);
 /// Where memory operands lie; RAX points there.
@@ -38,6 +38,11 @@ fn run(cpu: &mut Cpu, instructions: &[&[u8]]) {
 fn set_masks(cpu: &mut Cpu, masks: u16) {
     assert!(cpu.ram.store(AREA, 2, u64::from(0x340 | masks)));
     run(cpu, &[&[0xd9, 0x28]]);
+}
+/// Any instruction, those that are no helpers of this folder too.
+fn step(cpu: &mut Cpu, bytes: &[u8]) -> Result<Flow, Exception> {
+    let insn = undercroft_decode::decode(cpu.s.code_size(), bytes, 0).unwrap_or_else(|e| panic!("{e:?}")).insn;
+    crate::interp::step(cpu, &insn)
 }
 fn status(cpu: &Cpu) -> u16 {
     cpu.s.fpu.status
@@ -207,13 +212,85 @@ fn fldcw_that_unmasks_a_flag_sets_es_and_masking_clears_it() {
 }
 #[test]
 fn pending_exception_without_ne_goes_to_the_bus() {
-    let mut cpu = prepared(long(0));
-    set_masks(&mut cpu, 0x3b);
-    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    let (cpu, log) = real_with_log();
+    let mut cpu = prepared(cpu);
     cpu.s.cr0 &= !cr0::NE;
-    // The test bus asserts IGNNE#.
-    run(&mut cpu, &[FWAIT, FLD1]);
-    assert_eq!(cpu.s.fpu.status & 0xff, 0x84);
+    cpu.s.cr4 |= cr4::OSFXSR;
+    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    cpu.s.fpu.control = 0x37b;
+    cpu.s.fpu.summarize();
+    // PXOR MM0, MM0 waits as x87 instructions do.
+    let pxor: &[u8] = &[0x0f, 0xef, 0xc0];
+    log.borrow_mut().waits = true;
+    for bytes in [FWAIT, FLD1, pxor] {
+        let before = cpu.s.fpu.clone();
+        assert_eq!(step(&mut cpu, bytes), Ok(Flow::Again));
+        assert_eq!(cpu.s.fpu, before);
+    }
+    assert_eq!(log.borrow().errors, 3);
+    // FNSTSW AX does not wait.
+    run(&mut cpu, &[&[0xdf, 0xe0]]);
+    assert_eq!(log.borrow().errors, 3);
+    // IGNNE#: on without regard to the exception.
+    log.borrow_mut().waits = false;
+    run(&mut cpu, &[FWAIT, FLDZ]);
+    assert_eq!((log.borrow().errors, cpu.s.fpu.st(0)), (5, F80::ZERO));
+}
+#[test]
+fn mmx_registers_are_physical_registers_and_their_use_sets_top_and_tags() {
+    let mut cpu = prepared(long(0));
+    // ST(0) is R6 here.
+    run(&mut cpu, &[FLD1, FLD1]);
+    assert!(cpu.ram.store(AREA, 8, 0x1122_3344_5566_7788));
+    // MOVQ MM6, [RAX].
+    assert_eq!(step(&mut cpu, &[0x0f, 0x6f, 0x30]), NEXT);
+    assert_eq!((status(&cpu), cpu.s.fpu.tag), (0, 0));
+    assert_eq!(cpu.s.fpu.st(6), F80 { significand: 0x1122_3344_5566_7788, sign_exponent: 0xffff });
+    assert_eq!(cpu.s.fpu.st(7), F80::ONE);
+    // A store reads MM7, which is where the first FLD1 went.
+    assert_eq!(step(&mut cpu, &[0x0f, 0x7f, 0x38]), NEXT);
+    assert_eq!(memory(&cpu, 0, 8), 1 << 63);
+    // FNSTENV shows what the registers hold; EMMS empties all.
+    run(&mut cpu, &[&[0xd9, 0x70, 0x20]]);
+    assert_eq!(memory(&cpu, 0x28, 2), 0x2555);
+    run(&mut cpu, &[&[0xd9, 0xf7]]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), NEXT);
+    assert_eq!((status(&cpu), cpu.s.fpu.tag), (0, 0xffff));
+}
+#[test]
+fn mmx_that_faults_leaves_top_and_tags() {
+    let mut cpu = prepared(long(0));
+    run(&mut cpu, &[FLD1]);
+    let before = cpu.s.fpu.clone();
+    for bytes in [&[0x0f, 0x6f, 0x03], &[0x0f, 0x7f, 0x03]] {
+        assert_eq!(step(&mut cpu, bytes).expect_err("page fault").vector, 14);
+        assert_eq!(cpu.s.fpu, before);
+    }
+    cpu.s.cr0 |= cr0::TS;
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::nm()));
+    cpu.s.cr0 |= cr0::EM;
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::ud()));
+}
+#[test]
+fn mmx_reports_pending_exception_before_its_memory_fault() {
+    let mut cpu = prepared(long(0));
+    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    set_masks(&mut cpu, 0x3b);
+    assert_eq!(step(&mut cpu, &[0x0f, 0x6f, 0x03]), Err(Exception::mf()));
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::mf()));
+}
+#[test]
+fn fxsave_abridged_tag_follows_physical_registers() {
+    let mut cpu = prepared(long(0));
+    // R7, R6, R5 valid; R6 freed.
+    run(&mut cpu, &[FLD1, FLDZ, FLD1, &[0xdd, 0xc1]]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0xae, 0x00]), NEXT);
+    assert_eq!((memory(&cpu, 4, 1), memory(&cpu, 2, 2)), (0xa0, 0x2800));
+    let before = cpu.s.fpu.clone();
+    run(&mut cpu, &[FNINIT]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0xae, 0x08]), NEXT);
+    assert_eq!(full_tag_word(&cpu.s.fpu), full_tag_word(&before));
+    assert_eq!((status(&cpu), cpu.s.fpu.st(0)), (0x2800, F80::ONE));
 }
 #[test]
 fn availability_by_ts_em_and_mp() {

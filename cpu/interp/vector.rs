@@ -107,7 +107,10 @@ fn execute_flat(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Option<()> {
 
 /// Any vector instruction, with all of its exceptions.
 pub fn execute(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<Flow, Exception> {
-    available(cpu, i, v)?;
+    available(cpu, v)?;
+    if uses_mmx(i, v) && crate::system::x87::report_pending(cpu)? {
+        return Ok(Flow::Again);
+    }
     let memory = i.has_memory();
     let action = if memory { v.memory_action } else { v.action };
     if action == Action::MaskedStore {
@@ -170,8 +173,8 @@ pub fn execute(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<Flow, Exception> 
     Ok(Flow::Next)
 }
 
-/// #UD, #NM, #MF: may the instruction run at all? SDM volume 3, "Exceptions Type", volume 2, "Exception Conditions of ... Legacy SIMD".
-fn available(cpu: &Cpu, i: &Insn, v: &VecInsn) -> Result<(), Exception> {
+/// #UD, #NM: may the instruction run at all? SDM volume 3, "Exceptions Type", volume 2, "Exception Conditions of ... Legacy SIMD".
+fn available(cpu: &Cpu, v: &VecInsn) -> Result<(), Exception> {
     let s = &cpu.s;
     let sse = matches!(v.class(), Class::Xmm | Class::MmxAndXmm);
     if s.cr0 & cr0::EM != 0 || sse && s.cr4 & cr4::OSFXSR == 0 {
@@ -180,16 +183,16 @@ fn available(cpu: &Cpu, i: &Insn, v: &VecInsn) -> Result<(), Exception> {
     if s.cr0 & cr0::TS != 0 {
         return Err(Exception::nm());
     }
-    let x87 = match v.mmx_state {
+    Ok(())
+}
+
+/// Does it use MMX registers, so that a pending x87 exception is reported first?
+fn uses_mmx(i: &Insn, v: &VecInsn) -> bool {
+    match v.mmx_state {
         MmxState::Untouched => false,
         MmxState::EntersUnlessMemory => !i.has_memory(),
         MmxState::Enters | MmxState::Empties => true,
-    };
-    // ES of the status word: an unmasked x87 exception is pending.
-    if x87 && s.fpu.status & 0x80 != 0 {
-        return Err(Exception::mf());
     }
-    Ok(())
 }
 
 /// What the use of MMX registers does to the x87 state.

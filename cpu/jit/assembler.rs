@@ -74,7 +74,7 @@ pub struct Assembler {
 
 impl Assembler {
     pub fn new(limit: usize) -> Self {
-        Assembler { bytes: Vec::new(), limit, overflowed: false }
+        Assembler { bytes: Vec::with_capacity(limit.min(4096)), limit, overflowed: false }
     }
     pub fn overflowed(&self) -> bool {
         self.overflowed
@@ -98,62 +98,27 @@ impl Assembler {
             Rm::Indexed(base, index, ..) => (false, index >> 3, base >> 3),
             Rm::Scaled(index, ..) => (false, index >> 3, 0),
         };
+        let mut head = Head { bytes: [0; 12], len: 0 };
         if size == Size::B2 {
-            self.raw(&[0x66]);
+            head.push(&[0x66]);
         }
         let wide = u8::from(size == Size::B8);
         let rex = 0x40 | wide << 3 | (reg >> 3) << 2 | x << 1 | b;
         // SPL to DIL need a REX prefix, or would be AH to BH. One too many does no harm.
         let bytes = size == Size::B1 || matches!(opcode, op::MOVZX8 | op::MOVSX8 | 0x0f90..=0x0f9f);
         if rex != 0x40 || bytes && (byte_rm || matches!(reg, 4..8)) {
-            self.raw(&[rex]);
+            head.push(&[rex]);
         }
         if opcode > 0xff {
-            self.raw(&[0x0f]);
+            head.push(&[0x0f]);
         }
-        self.raw(&[opcode as u8]);
-        self.modrm(reg & 7, rm);
+        head.push(&[opcode as u8]);
+        head.modrm(reg & 7, rm);
+        self.raw(&head.bytes[..head.len]);
     }
     /// Likewise, with the opcode's bit 0 cleared for bytes.
     pub fn sized(&mut self, size: Size, opcode: u32, reg: u8, rm: Rm) {
         self.op(size, if size == Size::B1 { opcode & !1 } else { opcode }, reg, rm);
-    }
-
-    fn modrm(&mut self, reg: u8, rm: Rm) {
-        let field = reg << 3;
-        match rm {
-            Rm::Reg(r) => self.raw(&[0xc0 | field | r & 7]),
-            Rm::At(base, disp) if base & 7 != RSP => self.displaced(field | base & 7, None, base, disp),
-            Rm::At(base, disp) => self.displaced(field | 4, Some(0x20 | base & 7), base, disp),
-            Rm::Indexed(base, index, scale, disp) => {
-                self.displaced(field | 4, Some(scale << 6 | (index & 7) << 3 | base & 7), base, disp);
-            }
-            Rm::Scaled(index, scale, disp) => {
-                self.raw(&[field | 4, scale << 6 | (index & 7) << 3 | 5]);
-                self.raw(&disp.to_le_bytes());
-            }
-        }
-    }
-    fn displaced(&mut self, modrm: u8, sib: Option<u8>, base: Host, disp: i32) {
-        let short = i8::try_from(disp);
-        // RBP and R13 as base have no form without displacement.
-        let none = disp == 0 && base & 7 != RBP;
-        self.raw(&[modrm
-            | if none {
-                0
-            } else if short.is_ok() {
-                0x40
-            } else {
-                0x80
-            }]);
-        if let Some(sib) = sib {
-            self.raw(&[sib]);
-        }
-        match short {
-            _ if none => {}
-            Ok(short) => self.raw(&short.to_le_bytes()),
-            Err(_) => self.raw(&disp.to_le_bytes()),
-        }
     }
 
     /// `rm = rm op imm`. Narrow operations take the low bits of the immediate.
@@ -230,6 +195,58 @@ impl Assembler {
         let distance = (self.bytes.len() - jump.0) as u32;
         if !self.overflowed {
             self.bytes[jump.0 - 4..jump.0].copy_from_slice(&distance.to_le_bytes());
+        }
+    }
+}
+
+/// An instruction up to its immediate: at most 0x66, REX, two bytes of opcode, ModRM, SIB and four of displacement.
+struct Head {
+    bytes: [u8; 12],
+    len: usize,
+}
+
+impl Head {
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.bytes[self.len] = *byte;
+            self.len += 1;
+        }
+    }
+    fn modrm(&mut self, reg: u8, rm: Rm) {
+        let field = reg << 3;
+        match rm {
+            Rm::Reg(r) => self.push(&[0xc0 | field | r & 7]),
+            Rm::At(base, disp) if base & 7 != RSP => self.displaced(field | base & 7, None, base, disp),
+            Rm::At(base, disp) => self.displaced(field | 4, Some(0x20 | base & 7), base, disp),
+            Rm::Indexed(base, index, scale, disp) => {
+                self.displaced(field | 4, Some(scale << 6 | (index & 7) << 3 | base & 7), base, disp);
+            }
+            Rm::Scaled(index, scale, disp) => {
+                self.push(&[field | 4, scale << 6 | (index & 7) << 3 | 5]);
+                self.push(&disp.to_le_bytes());
+            }
+        }
+    }
+    fn displaced(&mut self, modrm: u8, sib: Option<u8>, base: Host, disp: i32) {
+        let short = i8::try_from(disp);
+        // RBP and R13 as base have no form without displacement.
+        let none = disp == 0 && base & 7 != RBP;
+        self.push(&[modrm
+            | if none {
+                0
+            } else if short.is_ok() {
+                0x40
+            } else {
+                0x80
+            }]);
+        if let Some(sib) = sib {
+            self.push(&[sib]);
+        }
+        match short {
+            _ if none => {}
+            Ok(short) => self.push(&short.to_le_bytes()),
+            Err(_) => self.push(&disp.to_le_bytes()),
         }
     }
 }

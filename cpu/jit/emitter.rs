@@ -309,7 +309,15 @@ impl Ops for Emitter {
         if let Some(v) = self.folded(a, b, u64::wrapping_sub) {
             return v;
         }
-        let v = self.alu(Alu::Sub, 64, a, b);
+        let v = match self.v.immediate(Size::B8, b).and_then(i32::checked_neg) {
+            Some(imm) => {
+                let first = self.v.host(a);
+                let (v, host) = self.v.define(64);
+                self.v.asm.op(Size::B8, op::LEA, host, Rm::At(first, imm));
+                v
+            }
+            None => self.alu(Alu::Sub, 64, a, b),
+        };
         self.v.set_origin(v, Some((Compare::Cmp, a, b)));
         v
     }

@@ -74,17 +74,24 @@ pub struct Values {
 
 impl Values {
     pub fn new(limit: usize) -> Self {
-        Values { asm: Assembler::new(limit), values: Vec::new(), owner: [None; 16], now: 0, exhausted: false }
+        Values {
+            asm: Assembler::new(limit),
+            values: Vec::with_capacity(SLOTS),
+            owner: [None; 16],
+            now: 0,
+            exhausted: false,
+        }
     }
 
     /// Forgets all values but these, if they are constants or in registers; gives their new names.
     pub fn restart<const N: usize>(&mut self, keep: [V; N]) -> [Option<V>; N] {
-        let old = std::mem::take(&mut self.values);
+        let old = keep.map(|v| self.values[v.0 as usize]);
+        self.values.clear();
         self.owner = [None; 16];
         let mut kept: [Option<V>; N] = [None; N];
         for n in 0..N {
             let first = keep[..n].iter().position(|v| *v == keep[n]);
-            let value = old[keep[n].0 as usize];
+            let value = old[n];
             kept[n] = match first {
                 Some(first) => kept[first],
                 None if value.known.is_none() && value.host.is_none() => None,
@@ -142,6 +149,9 @@ impl Values {
     }
 
     fn free_register(&mut self) -> Host {
+        if let Some(free) = HOLDERS.into_iter().find(|h| self.owner[*h as usize].is_none()) {
+            return free;
+        }
         let used = |h: Host| self.owner[h as usize].map_or(0, |v| self.values[v.0 as usize].used);
         let host = HOLDERS.into_iter().min_by_key(|h| used(*h)).unwrap_or(RSI);
         self.evict(host);

@@ -170,7 +170,11 @@ pub fn protected(cpl: u8) -> Cpu {
 
 /// In 64-bit mode with identity paging, privilege level 0 or 3, TSS loaded with RSP0 = 30000H, IST1 = 50000H.
 pub fn long(cpl: u8) -> Cpu {
-    let mut cpu = real();
+    long_with_log(cpl).0
+}
+/// See [`long`].
+pub fn long_with_log(cpl: u8) -> (Cpu, Rc<RefCell<BusLog>>) {
+    let (mut cpu, log) = real_with_log();
     for (at, entry) in [(0, PML4 + 0x1000), (0x1000, PML4 + 0x2000)] {
         assert!(cpu.ram.store(PML4 + at, 8, entry | 7));
     }
@@ -194,7 +198,7 @@ pub fn long(cpl: u8) -> Cpu {
     assert!(cpu.ram.store(TSS + 4, 8, STACK0) && cpu.ram.store(TSS + 0x24, 8, 0x5_0000));
     assert!(cpu.ram.store(TSS + 0x66, 2, 0x88));
     cpu.context_forgotten();
-    cpu
+    (cpu, log)
 }
 
 /// Puts a gate into the IDT of 32-bit protected mode. `rights` is the byte with P, DPL and type.

@@ -49,7 +49,7 @@ fn deliver(cpu: &mut Cpu, first: Event) {
     let mut event = first;
     let mut during = None;
     // Each round is an event worse than the one before or benign; the bound is for the case of an endless chain of benign ones.
-    for _ in 0..4 {
+    for _ in 0..8 {
         match route(cpu, &event, during.as_ref()) {
             Route::ThroughIdt => {}
         }
@@ -113,7 +113,7 @@ fn write_detail(cpu: &mut Cpu, event: &Event) {
         Detail::Debug(bits) => {
             cpu.s.dr6 = cpu.s.dr6 & !dr6::B | bits;
             cpu.s.dr7 &= !dr7::GD;
-            cpu.s.msr.debugctl &= !debugctl::LBR;
+            cpu.s.msr.debugctl &= !(debugctl::LBR | debugctl::BTF);
         }
     }
 }

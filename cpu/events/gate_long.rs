@@ -16,6 +16,17 @@ use undercroft_spec::x86::selector_error;
 
 /// Delivers the event; on failure nothing has changed. Error codes come without EXT, which the caller adds.
 pub(super) fn deliver(cpu: &mut Cpu, event: &Event) -> Result<(), Exception> {
+    let level = cpu.s.cpl;
+    // The tables are read as a supervisor anyway; at level 0 their translations are found where the handler's will be.
+    cpu.set_cpl(0);
+    let done = deliver_from(cpu, event, level);
+    if done.is_err() {
+        cpu.set_cpl(level);
+    }
+    done
+}
+
+fn deliver_from(cpu: &mut Cpu, event: &Event, level: u8) -> Result<(), Exception> {
     // The gate.
     let index = u64::from(event.vector) * 16;
     let gate_code = u32::from(event.vector) << 3 | selector_error::IDT;
@@ -30,7 +41,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: &Event) -> Result<(), Exception> {
     if !matches!(kind, system_type::INTERRUPT_GATE | system_type::TRAP_GATE) || high >> 40 & 0x1f != 0 {
         return Err(Exception::gp(gate_code));
     }
-    if event.kind.is_software() && ((low >> 45 & 3) as u8) < cpu.s.cpl {
+    if event.kind.is_software() && ((low >> 45 & 3) as u8) < level {
         return Err(Exception::gp(gate_code));
     }
     if low >> 47 & 1 == 0 {
@@ -44,14 +55,14 @@ pub(super) fn deliver(cpu: &mut Cpu, event: &Event) -> Result<(), Exception> {
     }
     let wrong = Exception::gp(selector_code(selector));
     let mut code = cpu.read_descriptor(selector, wrong)?;
-    if !code.is_code() || code.dpl() > cpu.s.cpl || !code.is_long() || code.is_long_and_big() {
+    if !code.is_code() || code.dpl() > level || !code.is_long() || code.is_long_and_big() {
         return Err(wrong);
     }
     if !code.is_present() {
         return Err(Exception::np(selector_code(selector)));
     }
-    let inner = !code.is_conforming() && code.dpl() < cpu.s.cpl;
-    let cpl = if inner { code.dpl() } else { cpu.s.cpl };
+    let inner = !code.is_conforming() && code.dpl() < level;
+    let cpl = if inner { code.dpl() } else { level };
     // The stack.
     let ist = low >> 32 & 7;
     let old_sp = cpu.s.regs[Reg::Rsp as usize];

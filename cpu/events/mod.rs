@@ -13,6 +13,8 @@ mod gate_long;
 mod pending;
 mod real_mode;
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
 
 pub use debug::{data_breakpoints, instruction_breakpoints, io_breakpoints};

@@ -43,7 +43,7 @@ pub fn pending(cpu: &Cpu) -> Option<Pending> {
         return s.sipi_pending.map(Pending::Startup);
     }
     if s.activity == Activity::Shutdown {
-        return None;
+        return if s.nmi_pending && !s.nmi_blocked { Some(Pending::Nmi) } else { None };
     }
     // Class 4: traps on the previous instruction.
     let traps = if s.mov_ss_shadow { 0 } else { s.pending_debug };

@@ -211,9 +211,9 @@ fn debug_trap_writes_dr6_and_clears_general_detect() {
 #[test]
 fn pending_events_follow_the_order_of_priority() {
     let (mut cpu, log) = t::real_with_log();
+    // Without its local APIC the processor listens to the 8259 pair.
+    cpu.apics[0].write_apic_base(0xfee0_0100).expect("disabled");
     log.borrow_mut().intr = true;
-    // With the local APIC off, LINT0 is INTR.
-    assert_eq!(cpu.apics[0].write_apic_base(0xfee0_0100), Ok(()));
     cpu.listen_to_bus();
     log.borrow_mut().vector = 0x21;
     assert_eq!(pending(&cpu), None);
@@ -234,6 +234,14 @@ fn pending_events_follow_the_order_of_priority() {
     assert_eq!(pending(&cpu), None);
     cpu.s.sipi_pending = Some(9);
     assert_eq!(pending(&cpu), Some(Pending::Startup(9)));
+    cpu.s.activity = Activity::Active;
+    cpu.s.init_pending = false;
+    cpu.s.pending_debug = 0;
+    cpu.s.nmi_pending = false;
+    cpu.s.sti_shadow = false;
+    assert!(cpu.ram.store(0x21 * 4, 4, 0x9000));
+    assert_eq!(take(&mut cpu, Pending::Interrupt), None);
+    assert_eq!(cpu.s.rip, 0x9000);
 }
 
 #[test]

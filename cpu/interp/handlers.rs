@@ -55,13 +55,6 @@ fn not_taken(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     }
 }
 #[inline(always)]
-fn indirect(cpu: &mut Cpu, rip: u64, budget: i64, at: Cursor) -> i64 {
-    match cpu.code.target(rip, cpu.fetch_tag) {
-        Some(block) => enter(cpu, block, rip, budget),
-        None => leave(cpu, at, rip, budget),
-    }
-}
-#[inline(always)]
 fn leave(cpu: &mut Cpu, _at: Cursor, rip: u64, budget: i64) -> i64 {
     cpu.s.rip = rip;
     budget
@@ -163,7 +156,10 @@ fn form<const OP: u8, const SIZE: u8, const SHAPE: u8>(cpu: &mut Cpu, at: Cursor
         Ok(()) => match o.next {
             Next::Fall => fall(cpu, at, budget),
             Next::Taken => taken(cpu, at, budget),
-            Next::To(rip) => indirect(cpu, rip, budget, at),
+            Next::To(rip) => match o.block {
+                Some(block) => enter(cpu, block, rip, budget),
+                None => leave(cpu, at, rip, budget),
+            },
         },
         Err(Bail) => general(cpu, at, budget),
     }
@@ -261,7 +257,7 @@ fn uses_high_byte(i: &Insn) -> bool {
 /// The handler of an instruction.
 pub fn choose(i: &Insn) -> Handler {
     if i.op == Op::Helper
-        && let Some(handler) = super::vector::handler(i)
+        && let Some(handler) = super::vector::handler(i).or_else(|| crate::system::x87::handler(i))
     {
         return handler;
     }

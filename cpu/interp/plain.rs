@@ -1,6 +1,7 @@
 //! `Ops` over plain values, the fast domain: 64-bit code, flat memory operands, pages that the TLB knows. Anything else is refused with
 //! [`Bail`], and the general instance does the instruction again: until then nothing was changed.
 
+use super::Cursor;
 use crate::vcpu::Cpu;
 use undercroft_decode::{Cond, Insn, Reg, Seg, Size};
 use undercroft_semantics::flags::{self, FlagOp};
@@ -35,13 +36,15 @@ struct Last {
 pub struct Plain<'a> {
     pub cpu: &'a mut Cpu,
     pub next: Next,
+    /// The block at the address of `Next::To`.
+    pub block: Option<Cursor>,
     last: Option<Last>,
 }
 
 impl<'a> Plain<'a> {
     #[inline(always)]
     pub fn new(cpu: &'a mut Cpu) -> Self {
-        Plain { cpu, next: Next::Fall, last: None }
+        Plain { cpu, next: Next::Fall, block: None, last: None }
     }
 }
 
@@ -198,7 +201,9 @@ impl Ops for Plain<'_> {
     }
     #[inline(always)]
     fn check_target(&mut self, v: u64) -> Result<(), Bail> {
-        if ((v << 16) as i64 >> 16) as u64 == v { Ok(()) } else { Err(Bail) }
+        // What was executed under the same tag is an address that may be executed.
+        self.block = Some(self.cpu.code.target(v, self.cpu.fetch_tag).ok_or(Bail)?);
+        Ok(())
     }
     #[inline(always)]
     fn jump(&mut self, _i: &Insn) -> Result<(), Bail> {

@@ -21,7 +21,9 @@ pub enum Signal {
 }
 
 /// The bus: physical addresses that are not RAM, I/O ports, and the clock of the devices behind them.
-pub trait Bus {
+///
+/// It is `Any`, so that the machine, which gave it to the processor, can find its own type again.
+pub trait Bus: std::any::Any {
     /// Reads a device register; addresses that nobody claims read as ones. `size` is 1, 2, 4 or 8.
     fn read(&mut self, now: u64, addr: PhysAddr, size: u8) -> u64;
     /// Writes a device register.
@@ -42,6 +44,12 @@ pub trait Bus {
     fn acknowledge(&mut self) -> u8;
     /// A local APIC's EOI of a level-triggered vector, for the I/O APIC.
     fn eoi(&mut self, now: u64, vector: u8);
+    /// FERR#: with CR0.NE = 0 an x87 exception is pending that the machine is to make an interrupt of (IRQ13 of a PC). Called by each
+    /// instruction that waits for it. True: IGNNE# is asserted, the processor goes on without regard to the exception; false: it waits for the
+    /// interrupt. A machine without these lines ignores the exception.
+    fn floating_point_error(&mut self, _now: u64) -> bool {
+        true
+    }
     /// Has a device asked for the machine to stop (power-off, reset, debug exit)? The run loop then returns to the machine.
     fn stop_requested(&self) -> bool;
 }

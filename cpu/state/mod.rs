@@ -192,6 +192,8 @@ pub struct State {
     pub pending_debug: u64,
     /// Armed MONITOR: physical address of the range (64 bytes).
     pub monitor: Option<u64>,
+    /// Generator of RDRAND and RDSEED: see `seed_random`.
+    pub random: [u64; 4],
     /// The last exceptions, newest last: vector, error code, RIP. For reports to people; no instruction reads it.
     pub exception_log: Vec<(u8, u32, u64)>,
 }
@@ -237,9 +239,11 @@ impl State {
             sipi_pending: None,
             pending_debug: 0,
             monitor: None,
+            random: [0; 4],
             exception_log: Vec::new(),
         };
         state.sync_bases();
+        state.seed_random(0);
         state
     }
 

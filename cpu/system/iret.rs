@@ -6,10 +6,8 @@ use super::flags_image::{PLAIN, WIDE};
 use super::stack::Stack;
 use super::task_switch::{self, Cause};
 use crate::events::{Exception, Flow};
-use crate::mmu::Privilege;
 use crate::vcpu::Cpu;
 use undercroft_decode::{Insn, Mnemonic, Reg, Seg, Size};
-use undercroft_spec::LinearAddr;
 use undercroft_spec::x86::control::{cr4, rflags as f};
 use undercroft_spec::x86::descriptor::tss32;
 
@@ -201,19 +199,10 @@ fn from_long(cpu: &mut Cpu, size: Size) -> Result<(), Exception> {
     Ok(())
 }
 
-/// The five values of a 64-bit frame: at once if they lie in one page, else one by one so that the fault is that of the first.
+/// The five values of a 64-bit frame.
 fn pop5(cpu: &mut Cpu, size: Size) -> Result<[u64; 5], Exception> {
     let stack = cpu.stack();
     let mut values = [0; 5];
-    if size == Size::B8 && stack.sp & 0xfff <= 4096 - 40 && stack.sp & 7 == 0 {
-        let at = cpu.segment_address(Seg::Ss, stack.sp, 40, false)?;
-        let mut bytes = [0; 40];
-        cpu.load_linear_bytes(LinearAddr(at.get()), &mut bytes, Privilege::Current)?;
-        for (value, part) in values.iter_mut().zip(bytes.chunks_exact(8)) {
-            *value = part.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
-        }
-        return Ok(values);
-    }
     for (n, value) in values.iter_mut().enumerate() {
         *value = stack.peek(cpu, size, n as u64)?;
     }

@@ -42,6 +42,7 @@ fn mov_to_segment(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     cpu.load_segment(seg, selector)?;
     if seg == Seg::Ss {
         cpu.s.mov_ss_shadow = true;
+        cpu.attention = true;
     }
     Ok(Flow::Next)
 }
@@ -64,6 +65,7 @@ fn pop(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     cpu.s.regs[Reg::Rsp as usize] = sp;
     if seg == Seg::Ss {
         cpu.s.mov_ss_shadow = true;
+        cpu.attention = true;
     }
     Ok(Flow::Next)
 }
@@ -114,8 +116,6 @@ impl Cpu {
             self.data_segment(selector, Exception::gp)?
         };
         self.s.set_segment(seg, segment);
-        // Decoding may depend on segments that have no base and no limit.
-        self.attention = true;
         Ok(())
     }
 

@@ -25,8 +25,8 @@ pub(crate) struct Stack {
     pub code: u32,
 }
 
-/// Most bytes that one transfer pushes: 32 parameters and nine values of 32 bits fit.
-const MAX_FRAME: usize = 192;
+/// Most values that one transfer pushes: 31 parameters and four more through a call gate, 33 of ENTER.
+const MAX_VALUES: usize = 40;
 
 impl Stack {
     /// A stack of 64-bit mode.
@@ -87,24 +87,19 @@ impl Stack {
         let bytes = size.bytes();
         let total = bytes * values.len() as u64;
         let low = self.moved(total.wrapping_neg());
-        let contiguous = (self.mask == u64::MAX || self.sp & self.mask >= total) && total as usize <= MAX_FRAME;
+        let contiguous = (self.mask == u64::MAX || self.sp & self.mask >= total) && values.len() <= MAX_VALUES;
         if contiguous && let Ok(linear) = self.address(cpu, low, total, true) {
-            let mut frame = [0; MAX_FRAME];
-            for (n, value) in values.iter().rev().enumerate() {
-                let at = n * bytes as usize;
-                frame[at..at + bytes as usize].copy_from_slice(&value.to_le_bytes()[..bytes as usize]);
-            }
-            let linear_fits = cpu.s.is_ia32e() || linear.get() + total <= 1 << 32;
-            let aligned = cpu.check_alignment(linear, bytes).is_ok();
-            if linear_fits
-                && aligned
-                && cpu.store_linear_bytes(linear, &frame[..total as usize], Privilege::Current).is_ok()
-            {
+            // Within one page the first value decides for all.
+            if linear.page_offset() + total <= 4096 && cpu.check_alignment(linear, bytes).is_ok() {
+                for (n, value) in values.iter().rev().enumerate().rev() {
+                    let at = linear.wrapping_add(bytes * n as u64);
+                    cpu.store_linear(at, bytes, *value, Privilege::Current)?;
+                }
                 return Ok(self.register(low));
             }
         }
         // One by one, so that the fault is that of the first value that does not fit; none is written before all can be.
-        let mut place = [LinearAddr(0); MAX_FRAME / 2];
+        let mut place = [LinearAddr(0); MAX_VALUES];
         for (n, place) in place.iter_mut().take(values.len()).enumerate() {
             let offset = self.moved((bytes * (n as u64 + 1)).wrapping_neg());
             *place = self.address(cpu, offset, bytes, true)?;
@@ -153,8 +148,13 @@ impl Cpu {
     /// Loads CS with the privilege level, and RIP: the last step of every far transfer.
     #[inline]
     pub(crate) fn enter_code(&mut self, cs: Segment, cpl: u8, rip: u64) {
+        let size = self.s.code_size();
         self.s.set_segment(Seg::Cs, cs);
-        self.set_cpl(cpl);
+        if self.s.cpl != cpl {
+            self.set_cpl(cpl);
+        } else if self.s.code_size() != size {
+            self.fetch_tag_changed();
+        }
         self.s.rip = rip;
         self.attention = true;
     }

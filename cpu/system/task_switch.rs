@@ -271,7 +271,7 @@ fn enter(cpu: &mut Cpu, image: &Image) -> Result<(), Exception> {
 }
 
 /// The four page-directory-pointer-table entries at CR3. `#GP(0)` if a present one has a reserved bit set.
-fn read_pdptes(cpu: &mut Cpu, cr3: u64) -> Result<[u64; 4], Exception> {
+pub(super) fn read_pdptes(cpu: &mut Cpu, cr3: u64) -> Result<[u64; 4], Exception> {
     let reserved = 0x1e6 | !((1 << PHYS_BITS) - 1);
     let mut entries = [0; 4];
     for (n, entry) in entries.iter_mut().enumerate() {

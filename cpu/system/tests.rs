@@ -495,3 +495,11 @@ fn hlt_outside_level_zero_is_gp() {
     assert_eq!(execute(&mut cpu, &[0xf4]), Ok(Flow::Next));
     assert_eq!(cpu.s.activity, crate::state::Activity::Halted);
 }
+
+#[test]
+fn pause_gives_the_turn_away() {
+    let mut cpu = t::long(3);
+    cpu.attention = false;
+    assert_eq!(execute(&mut cpu, &[0xf3, 0x90]), Ok(Flow::Next));
+    assert!(cpu.attention && cpu.yields);
+}

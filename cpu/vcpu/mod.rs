@@ -14,6 +14,7 @@ use crate::local_apic::{Configuration, LocalApic};
 use crate::mmu::{Context, Mmu, PHYS_BITS, Selected};
 use crate::ports::Bus;
 use crate::state::State;
+use crate::system::FamilyCache;
 use crate::system::cpuid::CpuModel;
 use undercroft_decode::{CodeSize, Reg};
 use undercroft_phys_map::PhysMap;
@@ -53,6 +54,8 @@ pub struct Cpu {
     pub(crate) selected: Selected,
     /// Decoded code.
     pub(crate) code: Code,
+    /// Which file of `system` an instruction is in.
+    pub(crate) families: FamilyCache,
     /// RAM.
     pub ram: Ram,
     /// Where RAM lies.
@@ -102,7 +105,13 @@ impl Cpu {
     /// Logical processors after power-on, number 0 being the bootstrap processor.
     pub fn new(ram: Ram, map: PhysMap, bus: Box<dyn Bus>, config: CpuConfig) -> Cpu {
         let cpus = config.cpus.max(1);
-        let parked: Vec<State> = (0..cpus).map(|n| State::reset(n == 0)).collect();
+        let parked: Vec<State> = (0..cpus)
+            .map(|n| {
+                let mut s = State::reset(n == 0);
+                s.seed_random(n as u64);
+                s
+            })
+            .collect();
         let apic = |n: usize| {
             LocalApic::new(Configuration {
                 initial_id: n as u32,
@@ -123,6 +132,7 @@ impl Cpu {
             mmu: Mmu::new(ram.clone(), map, cpus),
             selected: Selected::none(Context::of(&s)),
             code: Code::new(),
+            families: FamilyCache::new(),
             ram,
             map,
             bus,
@@ -139,6 +149,11 @@ impl Cpu {
         };
         cpu.context_changed();
         cpu
+    }
+
+    /// Makes these processors of another model, as many as they are.
+    pub fn set_model(&mut self, model: CpuModel) {
+        self.model = CpuModel { processors: self.config.cpus as u32, ..model };
     }
 
     /// RIP of the block that executes.
@@ -180,7 +195,7 @@ impl Cpu {
         if n == self.current { &mut self.s } else { &mut self.parked[n] }
     }
     /// The machine's clock in ticks.
-    pub fn now(&self) -> u64 {
+    pub fn clock(&self) -> u64 {
         self.clock
     }
     /// Instructions retired so far, delivered events included.

@@ -6,6 +6,7 @@ use crate::interp;
 use crate::state::{Activity, State};
 use undercroft_decode::{Insn, Seg};
 use undercroft_spec::x86::control::{cr0, rflags};
+use undercroft_spec::x86::msr::debugctl;
 use undercroft_spec::x86::vector;
 
 /// Why the processors stopped running.
@@ -67,7 +68,7 @@ impl Cpu {
             Activity::Active => true,
             Activity::Halted => wakes || interrupts && interrupted,
             Activity::Mwait { interrupt_breaks } => wakes || (interrupts || interrupt_breaks) && interrupted,
-            Activity::Shutdown => s.init_pending || s.nmi_pending,
+            Activity::Shutdown => s.init_pending || s.nmi_pending && !s.nmi_blocked,
             Activity::WaitForSipi => s.sipi_pending.is_some(),
         }
     }
@@ -106,7 +107,7 @@ impl Cpu {
                 continue;
             }
             if self.s.activity != Activity::Active {
-                if self.s.activity == Activity::Shutdown && !self.s.nmi_pending && !self.s.init_pending {
+                if self.s.activity == Activity::Shutdown {
                     return Some(Exit::Shutdown(self.current));
                 }
                 self.wake_without_event();
@@ -202,7 +203,9 @@ impl Cpu {
                     Flow::Jump => {}
                     Flow::Again => self.s.flags.set_other(rflags::RF, resume),
                 }
-                if trap {
+                // "Single-Stepping on Branches".
+                let branches_only = self.s.msr.debugctl & debugctl::BTF != 0;
+                if trap && (flow == Flow::Jump || !branches_only) {
                     self.s.pending_debug |= events::dr6::BS;
                 }
                 self.count(1);
@@ -257,6 +260,7 @@ impl State {
         new.msr.efer = 0;
         new.nmi_pending = self.nmi_pending;
         new.sipi_pending = if bootstrap { None } else { self.sipi_pending };
+        new.random = self.random;
         new.exception_log = self.exception_log.clone();
         new
     }

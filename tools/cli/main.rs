@@ -1,8 +1,5 @@
 //! The `undercroft` command: a machine at the terminal.
 
-// Some outcomes only a machine can have, and this build holds none.
-#![cfg_attr(not(test), allow(dead_code))]
-
 mod amount;
 mod console;
 mod demo;

@@ -70,8 +70,8 @@ impl Default for Layout {
             io_apic_id: 0,
             io_apic_address: 0xfec0_0000,
             hpet_address: 0xfed0_0000,
-            // Vendor 8086h, 64-bit counter, legacy replacement, three comparators, revision 1.
-            hpet_id: 0x8086_a201,
+            // Vendor 8086h, 64-bit counter, legacy replacement, four comparators, revision 1.
+            hpet_id: 0x8086_a301,
             ecam_base: 0xb000_0000,
             ecam_buses: 256,
             pm_base: 0x600,
@@ -270,7 +270,7 @@ impl Layout {
 
 /// SLP_TYP of PM1a_CNT with which, when SLP_EN is written, the machine powers off (ACPI specification, "Sleeping/Wake Control").
 /// The power-management block of the chipset has to treat it so.
-pub const SLP_TYP_S5: u8 = 5;
+pub const SLP_TYP_S5: u8 = 7;
 
 /// The global system interrupt to which pin `pin` (0 is INTA#) of device `slot` on bus 0 is wired: 16 to 23, so that the
 /// pins of eight consecutive devices are spread over all eight inputs of the I/O APIC. Level-triggered, active low.

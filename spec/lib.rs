@@ -4,6 +4,8 @@
 #![no_std]
 
 pub mod addr;
+pub mod apic;
+pub mod pci;
 pub mod x86;
 
 pub use addr::{DmaAddr, GuestPhysAddr, LinearAddr, PhysAddr};

@@ -3,6 +3,10 @@
 //! A device is plain data (serde) and changes only when the board calls it: an access to its registers, or the arrival of the tick that
 //! it asked for. It keeps no reference to anything: interrupt outputs are levels that the board reads after each call and wires on.
 
+pub mod byte_lanes;
+#[cfg(test)]
+pub mod conformance;
+
 use crate::clock::Tick;
 use undercroft_spec::DmaAddr;
 

@@ -68,9 +68,27 @@ fn restore() {
         control::wrmsr(control::IA32_EFER, 0x500 | (features::NX.present() as u64) << 11);
         ic::pic_mask(0xFFFF);
     }
+    quiet_interrupts();
     for v in 0..0xF0 {
         bare_metal_runtime::exceptions::set_handler(v, None);
     }
     bare_metal_runtime::exceptions::init();
     pages::reset();
+}
+
+/// Stops what may still raise interrupts, and takes those that are pending.
+fn quiet_interrupts() {
+    let io = ic::IoApic::first();
+    for pin in 0..io.entries().min(24) {
+        io.redirect(pin, 1 << 16);
+    }
+    ic::lapic_write(ic::lapic::TPR, 0);
+    ic::lapic_write(ic::lapic::LVT_TIMER, 1 << 16);
+    ic::lapic_write(ic::lapic::TIMER_INITIAL, 0);
+    for v in 0x20..0xF0 {
+        bare_metal_runtime::exceptions::set_handler(v, Some(|_| ic::lapic_eoi()));
+    }
+    for _ in 0..4 {
+        unsafe { control::interrupt_window() };
+    }
 }

@@ -38,6 +38,11 @@ fn others(c: &mut Check) -> Option<usize> {
 
 static RESULT: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
+/// What a processor has left.
+fn result(i: usize) -> u64 {
+    RESULT[i].load(Ordering::SeqCst)
+}
+
 fn clear() {
     for r in &RESULT {
         r.store(0, Ordering::SeqCst);
@@ -63,7 +68,7 @@ fn application_processors_have_their_own_identifiers(c: &mut Check) {
         c.that("work is done", wait(i));
     }
     for i in 1..n {
-        let id = RESULT[i].load(Ordering::SeqCst);
+        let id = result(i);
         c.equal("CPUID and local APIC agree", id, processors::apic_id(i) as u64);
         for j in 0..i {
             c.that("identifiers differ", processors::apic_id(j) != processors::apic_id(i));
@@ -78,7 +83,7 @@ fn bsp_flag_is_set_on_one_processor_only(c: &mut Check) {
     for i in 1..n {
         post(i, |i| RESULT[i as usize].store(unsafe { rdmsr(control::IA32_APIC_BASE) }, Ordering::SeqCst), i as u64);
         c.that("work is done", wait(i));
-        c.equal("application processor", RESULT[i].load(Ordering::SeqCst) >> 8 & 1, 0);
+        c.equal("application processor", result(i) >> 8 & 1, 0);
     }
 }
 
@@ -210,7 +215,8 @@ fn message_passing_is_ordered(c: &mut Check) {
     let Some(_) = others(c) else { return };
     static DATA: AtomicU64 = AtomicU64::new(0);
     static FLAG: AtomicU64 = AtomicU64::new(0);
-    (DATA.store(0, Ordering::SeqCst), FLAG.store(0, Ordering::SeqCst));
+    DATA.store(0, Ordering::SeqCst);
+    FLAG.store(0, Ordering::SeqCst);
     post(
         1,
         |rounds| {

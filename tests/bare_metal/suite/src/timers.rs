@@ -276,10 +276,11 @@ fn pit_mode_0_output_rises_at_terminal_count(c: &mut Check) {
         pit_gate_2(1);
         pit_program(2, 0, 20_000);
         c.equal("OUT after the count is written", pit_status(2) & 0x80, 0);
-        let (a, b) = (pit_count(2), {
-            wait_for_tsc(20_000);
-            pit_count(2)
-        });
+        // The count is loaded with the next clock pulse.
+        wait_for_tsc(20_000);
+        let a = pit_count(2);
+        wait_for_tsc(20_000);
+        let b = pit_count(2);
         c.that("counts down", b < a && a <= 20_000);
         let rose = wait_for(|| inb(0x61) & 0x20 != 0);
         c.that("OUT rises", rose);
@@ -301,6 +302,7 @@ fn pit_mode_2_repeats(c: &mut Check) {
     unsafe {
         pit_gate_2(1);
         pit_program(2, 2, 1000);
+        wait_for_tsc(20_000);
         let (mut reloads, mut last) = (0, pit_count(2));
         c.that("count within range", (1..=1000).contains(&last));
         for _ in 0..200_000 {

@@ -129,7 +129,7 @@ pub struct Tables32 {
     /// Room for an LDT.
     pub ldt: [u64; 16],
     /// Room for 32-bit task state segments, with I/O maps.
-    pub tss: [[u32; 64]; 4],
+    pub tss: [[u32; 64]; TASKS],
     /// Stacks: levels 0 to 3.
     pub stacks: [[u32; 256]; 4],
 }
@@ -138,20 +138,22 @@ static TABLES: Shared<Tables32> = Shared::new(Tables32 {
     gdt: [0; GDT_ENTRIES],
     idt: [0; 256],
     ldt: [0; 16],
-    tss: [[0; 64]; 4],
+    tss: [[0; 64]; TASKS],
     stacks: [[0; 256]; 4],
 });
 
 /// First GDT slot for the LDT descriptor, the TSS descriptors and what else a test needs.
 pub const TEST32: u16 = crate::descriptors::TEST_SLOT;
-/// Selector of the TSS descriptor `n` (0 to 3) that [`tables`] sets up.
+/// Task state segments in [`Tables32`].
+pub const TASKS: usize = 6;
+/// Selector of the TSS descriptor `n` (below [`TASKS`]) that [`tables`] sets up.
 pub const fn tss_selector(n: u16) -> u16 {
     TEST32 + n * 8
 }
 /// Selector of the LDT's descriptor.
-pub const LDT32: u16 = TEST32 + 32;
+pub const LDT32: u16 = TEST32 + TASKS as u16 * 8;
 /// First selector of the GDT that [`tables`] leaves empty.
-pub const FREE32: u16 = TEST32 + 40;
+pub const FREE32: u16 = LDT32 + 8;
 
 /// A gate of the 32-bit IDT or a call gate: type 5 task, 12 call, 14 interrupt, 15 trap (4, 6, 7 for 16-bit ones).
 pub const fn gate32(offset: u32, selector: u16, kind: u8, dpl: u8, parameters: u8) -> u64 {
@@ -167,9 +169,9 @@ pub fn tables() -> &'static mut Tables32 {
     let t = unsafe { &mut *TABLES.get() };
     t.gdt = [0; GDT_ENTRIES];
     t.gdt[..9].copy_from_slice(&gdt()[..9]);
-    t.tss = [[0; 64]; 4];
+    t.tss = [[0; 64]; TASKS];
     t.ldt = [0; 16];
-    for n in 0..4 {
+    for n in 0..TASKS {
         let base = &raw const t.tss[n] as u32;
         t.gdt[TEST32 as usize / 8 + n] = crate::descriptors::segment(base, 0x67, 0x89, 0);
         for level in 0..3 {

@@ -174,15 +174,16 @@ fn code_limit_violation_is_gp(c: &mut Check) {
 
 fn stack_with_small_flag_uses_sp(c: &mut Check) {
     let base = data_page();
+    // At level 3, so that what goes wrong is reported on another stack.
     let t = tables();
-    t.gdt[FREE32 as usize / 8] = segment(base, 0xFFFF, 0x93, 0);
+    t.gdt[FREE32 as usize / 8] = segment(base, 0xFFFF, 0xF3, 0);
     snippet!(code: ".code32", "mov ebx, ss", "mov edx, esp", "mov ss, ecx", "mov esp, 0x12340002", "push ax", "mov edi, esp",
         "mov ss, ebx", "mov esp, edx", ".code64",);
-    let e = run32(&State32::flat(code).with(ECX, FREE32 as u32));
+    let e = run32(&State32::user(code).with(ECX, FREE32 as u32 | 3));
     c.equal("vector, ESP", (e.vector(), e.reg(EDI)), (DONE, 0x1234_0000));
     snippet!(wrap: ".code32", "mov ebx, ss", "mov edx, esp", "mov ss, ecx", "mov esp, 0x56780000", "push eax", "mov edi, esp",
         "mov ss, ebx", "mov esp, edx", ".code64",);
-    let e = run32(&State32::flat(wrap).with(ECX, FREE32 as u32));
+    let e = run32(&State32::user(wrap).with(ECX, FREE32 as u32 | 3));
     c.equal("wrapped", (e.vector(), e.reg(EDI)), (DONE, 0x5678_FFFC));
 }
 

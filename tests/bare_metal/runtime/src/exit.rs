@@ -32,6 +32,8 @@ pub fn power_off() -> ! {
     let port = crate::acpi::pm1a_control().unwrap_or(0x604);
     unsafe {
         outw(port, (sleep_type as u16 & 7) << 10 | 1 << 13);
+        // Some machines take a while, and the next ways out would give another status.
+        crate::timers::wait_us(100_000);
         for b in b"Shutdown" {
             outb(BOCHS_SHUTDOWN, *b);
         }

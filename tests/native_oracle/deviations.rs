@@ -39,6 +39,9 @@ pub struct Deviation {
     /// TOP and the tags may differ: whether MMX registers took over from x87.
     #[serde(default)]
     pub transition: bool,
+    /// Memory below the stack pointer may differ.
+    #[serde(default)]
+    pub stack: bool,
     /// Nothing is compared.
     #[serde(default)]
     pub skip: bool,
@@ -57,8 +60,14 @@ pub enum When {
     Always,
     /// The masked count is greater than the operand has bits.
     CountAboveSize,
+    /// It faults on the host.
+    Fault,
+    /// It is repeated, and RCX is zero.
+    CountZero,
     /// There is a memory operand.
     Memory,
+    /// There is a memory operand of 16 bits.
+    Memory16,
     /// There is a memory operand that is not aligned to 16 bytes.
     UnalignedMemory,
     /// The host reports an unmasked SIMD floating-point exception.
@@ -107,6 +116,7 @@ pub fn is_exclusive(code: Code) -> bool {
             || !d.st.is_empty()
             || d.lanes != 0.0
             || d.transition
+            || d.stack
     })
 }
 
@@ -133,7 +143,17 @@ impl Deviation {
         match self.when {
             When::Always => true,
             When::CountAboveSize => count(case, i) > operand_bits(i),
+            When::Fault => at(expected).is_some(),
+            When::CountZero => {
+                let mask = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI)) {
+                    u64::MAX >> 32
+                } else {
+                    u64::MAX
+                };
+                (i.has_rep_prefix() || i.has_repne_prefix()) && (n > 0 || case.registers.gpr[1] & mask == 0)
+            }
             When::Memory => has_memory(),
+            When::Memory16 => has_memory() && i.memory_size().size() == 2,
             When::UnalignedMemory => has_memory() && (n > 0 || operand_address(case, i).is_some_and(|at| at & 15 != 0)),
             When::SimdException => at(expected) == Some(19),
             When::TargetNotCanonical => {
@@ -146,7 +166,10 @@ impl Deviation {
                     Register::GS => case.registers.gs_base,
                     _ => return false,
                 };
-                let differs = |a: u64| is_canonical(a) != is_canonical(a.wrapping_sub(base));
+                let last = i.memory_size().size().max(1) as u64 - 1;
+                let differs = |at: u64| {
+                    [at, at.wrapping_add(last)].iter().any(|a| is_canonical(*a) != is_canonical(a.wrapping_sub(base)))
+                };
                 has_memory() && (n > 0 && at(expected) == Some(13) || operand_address(case, i).is_some_and(differs))
             }
         }

@@ -96,7 +96,7 @@ fn main() -> anyhow::Result<()> {
         if !differences.is_empty() {
             mismatches += 1;
             let mut case = case;
-            if !args.no_minimise && !args.self_check && mismatches < 5000 {
+            if !args.no_minimise && !args.self_check {
                 case = report::minimise(&case, &mut host, &mut machine);
                 differences = report::check(&case, &mut host, &mut machine, &mut room);
             }

@@ -54,13 +54,23 @@ const MAX_LEN: usize = 15;
 pub fn decode(size: CodeSize, bytes: &[u8], offset: u16) -> Result<Decoded, Undecodable> {
     let window = &bytes[..bytes.len().min(MAX_LEN)];
     let mut decoder = Decoder::with_ip(size.bitness(), window, u64::from(offset), OPTIONS);
-    let instruction = decoder.decode();
+    let mut instruction = decoder.decode();
+    if instruction.code() == Code::Pause && has_rex_b(size, window, instruction.len()) {
+        // With REX.B the opcode is XCHG of R8 and the accumulator, whatever comes before it.
+        instruction =
+            Decoder::with_ip(size.bitness(), window, u64::from(offset), OPTIONS | DecoderOptions::NO_PAUSE).decode();
+    }
     match decoder.last_error() {
         DecoderError::None => Ok(convert(size, &instruction, offset)),
         DecoderError::NoMoreBytes if window.len() < MAX_LEN => Err(Undecodable::NeedMoreBytes),
         _ if is_too_long(size, bytes) => Err(Undecodable::TooLong),
         _ => Err(Undecodable::Invalid),
     }
+}
+
+/// Does REX with the B bit come right before a last byte that is the opcode?
+fn has_rex_b(size: CodeSize, bytes: &[u8], len: usize) -> bool {
+    size == CodeSize::Bits64 && len >= 2 && bytes[len - 2] & 0xf1 == 0x41
 }
 
 /// Would the instruction be legal if its leading prefixes did not make it longer than 15 bytes?

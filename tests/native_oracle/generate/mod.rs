@@ -65,7 +65,6 @@ struct Builder<'a> {
     /// Registers that earlier instructions write.
     written: u16,
     undefined: u64,
-    branches: bool,
     /// Linear address of the last memory operand.
     target: u64,
     /// What is an address of code, and by how many items it goes on from the item named first.
@@ -90,7 +89,6 @@ pub fn generate(seed: u64, index: u64, choice: &Choice) -> Case {
         ip: 0,
         written: 0,
         undefined: 0,
-        branches: false,
         target: 0,
         targets: Vec::new(),
     };
@@ -146,7 +144,7 @@ impl Builder<'_> {
         if bytes.len() > 15 {
             return None;
         }
-        let mut item = Item::new(&bytes, self.ip);
+        let item = Item::new(&bytes, self.ip);
         let decoded = &item.instruction;
         if decoded.is_invalid() {
             // LOCK where it is not allowed, or a legacy prefix before VEX: undefined everywhere.
@@ -164,7 +162,6 @@ impl Builder<'_> {
         if u64::from(flag_bits(info)) & self.undefined != 0 {
             return None;
         }
-        item.undefined_before = self.undefined;
         Some(item)
     }
 
@@ -182,18 +179,9 @@ impl Builder<'_> {
         }
     }
 
-    fn accept(&mut self, mut item: Item) {
+    fn accept(&mut self, item: Item) {
         let i = item.instruction;
-        item.undefined_before = self.undefined;
         if !i.is_invalid() {
-            if i.flow_control() != FlowControl::Next && i.flow_control() != FlowControl::Interrupt {
-                self.branches = true;
-            }
-            let undefined = u64::from(flag_bits(i.rflags_undefined()));
-            if !self.branches && !is_conditional(&i) {
-                self.undefined &= !u64::from(flag_bits(i.rflags_modified()));
-            }
-            self.undefined |= undefined;
             let info = self.factory.info(&i);
             for used in info.used_registers() {
                 if is_write(used.access()) && used.register().is_gpr() {
@@ -203,6 +191,7 @@ impl Builder<'_> {
         }
         self.ip += item.bytes.len() as u64;
         self.items.push(item);
+        self.undefined = mark_undefined(&mut self.items);
     }
 
     fn add_prefixes(&mut self, bytes: &mut Vec<u8>, i: &Instruction) {
@@ -232,7 +221,7 @@ impl Builder<'_> {
             seed,
             index,
             items: self.items,
-            undefined_after: self.undefined,
+            undefined_after: 0,
             registers: self.registers,
             template: self.template,
             patches: self.patches,
@@ -240,6 +229,25 @@ impl Builder<'_> {
         case.place();
         case
     }
+}
+
+/// Notes for each instruction which flags are undefined when it begins; gives those at the end.
+pub fn mark_undefined(items: &mut [Item]) -> u64 {
+    let mut undefined = 0;
+    let mut branches = false;
+    for item in items {
+        item.undefined_before = undefined;
+        let i = &item.instruction;
+        if i.is_invalid() {
+            continue;
+        }
+        branches |= i.flow_control() != FlowControl::Next && i.flow_control() != FlowControl::Interrupt;
+        if !branches && !is_conditional(i) {
+            undefined &= !u64::from(flag_bits(i.rflags_modified()));
+        }
+        undefined |= u64::from(flag_bits(i.rflags_undefined()));
+    }
+    undefined
 }
 
 /// iced's flag bits as RFLAGS has them.

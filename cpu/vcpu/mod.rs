@@ -195,7 +195,7 @@ impl Cpu {
         if n == self.current { &mut self.s } else { &mut self.parked[n] }
     }
     /// The machine's clock in ticks.
-    pub fn now(&self) -> u64 {
+    pub fn clock(&self) -> u64 {
         self.clock
     }
     /// Instructions retired so far, delivered events included.

@@ -42,9 +42,9 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     if e.rip != a.rip {
         differ("RIP", hex(e.rip), hex(a.rip));
     }
-    for n in 0..16 {
+    for (n, name) in NAMES.iter().enumerate().take(16) {
         if e.gpr[n] != a.gpr[n] && allowed.registers >> n & 1 == 0 {
-            differ(NAMES[n], hex(e.gpr[n]), hex(a.gpr[n]));
+            differ(name, hex(e.gpr[n]), hex(a.gpr[n]));
         }
     }
     let flags = !RF & !allowed.flags;

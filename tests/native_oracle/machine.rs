@@ -270,7 +270,7 @@ impl Tables<'_> {
             let mut entry = self.ram.load(at, 8).unwrap_or(0);
             if entry == 0 {
                 assert!(self.used < TABLE_COUNT);
-                entry = TABLES + self.used * PAGE | P | RW | US;
+                entry = (TABLES + self.used * PAGE) | P | RW | US;
                 self.used += 1;
                 store(self.ram, at, entry);
             }

@@ -159,7 +159,7 @@ pub fn bytes(r: &mut Random, size: usize, kind: Kind) -> Vec<u8> {
                 let digits = r.percent(80);
                 out.extend((0..9).map(|_| {
                     let byte = r.next() as u8;
-                    if digits { byte % 10 | (byte >> 4) % 10 << 4 } else { byte }
+                    if digits { (byte % 10) | (((byte >> 4) % 10) << 4) } else { byte }
                 }));
                 out.push(r.next() as u8);
             }

@@ -54,11 +54,9 @@ impl Builder<'_> {
                     self.pin(n, length);
                 }
             }
-            M::Bextr | M::Bzhi => {
-                if i.op2_kind() == OpKind::Register && self.r.percent(70) {
-                    let value = self.r.below(70) | self.r.below(70) << 8 | self.r.next() & 0xffff_0000;
-                    self.pin(i.op2_register().full_register().number(), value);
-                }
+            M::Bextr | M::Bzhi if i.op2_kind() == OpKind::Register && self.r.percent(70) => {
+                let value = self.r.below(70) | self.r.below(70) << 8 | self.r.next() & 0xffff_0000;
+                self.pin(i.op2_register().full_register().number(), value);
             }
             _ => {}
         }

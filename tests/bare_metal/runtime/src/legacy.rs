@@ -578,7 +578,8 @@ fn pointer(limit: usize, base: u32) -> [u16; 3] {
 /// Runs from a state to the next event, on [`tables`]. [`DONE`] means that the code came to its end.
 pub fn run32(state: &State32) -> Event32 {
     unsafe {
-        let x = &mut *(&raw mut legacy_excursion);
+        let at = &raw mut legacy_excursion;
+        let x = &mut *at;
         let t = &mut *TABLES.get();
         // LTR takes no busy TSS, and a run before this one has made it so.
         if let Some(descriptor) = t.gdt.get_mut(state.tr as usize / 8).filter(|_| state.tr != 0) {
@@ -591,13 +592,14 @@ pub fn run32(state: &State32) -> Event32 {
         x.idtr = pointer(size_of_val(&t.idt) - 1, &raw const t.idt as u32);
         legacy_enter32();
         load_task_register();
-        (*(&raw const legacy_excursion)).event
+        legacy_excursion.event
     }
 }
 
 /// Changes CR3 and CR4 with paging off meanwhile, as CR4.LA57 needs it.
 pub unsafe fn set_paging(cr3: u64, cr4: u64) {
-    let x = &mut *(&raw mut legacy_excursion);
+    let at = &raw mut legacy_excursion;
+    let x = &mut *at;
     x.state.cr3 = cr3 as u32;
     x.state.cr4 = cr4 as u32;
     legacy_set_paging();

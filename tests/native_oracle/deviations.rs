@@ -42,6 +42,9 @@ pub struct Deviation {
     /// Memory below the stack pointer may differ.
     #[serde(default)]
     pub stack: bool,
+    /// Memory faults on both sides: which one, and with which address, may differ.
+    #[serde(default)]
+    pub exception: bool,
     /// Nothing is compared.
     #[serde(default)]
     pub skip: bool,
@@ -64,6 +67,16 @@ pub enum When {
     Fault,
     /// It faults on both sides.
     BothFault,
+    /// An unmasked x87 exception is pending afterwards.
+    X87Exception,
+    /// The operand of F2XM1 or FYL2XP1 is outside of the range for which the result is defined.
+    X87Domain,
+    /// The image of FSTENV or FSAVE has 32-bit fields.
+    WideImage,
+    /// It has 16-bit fields.
+    NarrowImage,
+    /// The host's MXCSR has bit 17 set.
+    MxcsrBit17,
     /// It has a repeat prefix.
     Repeated,
     /// It is repeated, and RCX is zero.
@@ -111,16 +124,12 @@ pub fn of_mnemonic(mnemonic: Mnemonic) -> &'static [&'static Deviation] {
     &index[mnemonic as usize]
 }
 
-/// May it leave more undefined than flags? Then nothing comes after it in a case.
-pub fn is_exclusive(code: Code) -> bool {
+/// May it leave more undefined than flags? Then nothing comes after it in a case. `masked`: no x87 exception can be pending.
+pub fn is_exclusive(code: Code, masked: bool) -> bool {
     of_mnemonic(code.mnemonic()).iter().any(|d| {
-        d.status != 0
-            || !d.operands.is_empty()
-            || !d.memory.is_empty()
-            || !d.st.is_empty()
-            || d.lanes != 0.0
-            || d.transition
-            || d.stack
+        let cannot_be = masked && d.when == When::X87Exception;
+        let more = d.status != 0 || !d.operands.is_empty() || !d.memory.is_empty() || !d.st.is_empty();
+        !cannot_be && (more || d.lanes != 0.0 || d.transition || d.stack)
     })
 }
 
@@ -149,6 +158,19 @@ impl Deviation {
             When::CountAboveSize => count(case, i) > operand_bits(i),
             When::Fault => at(expected).is_some(),
             When::BothFault => at(expected).is_some() && at(actual).is_some(),
+            When::X87Exception => expected.registers.fx.status() & 0x80 != 0,
+            When::X87Domain => {
+                let (significand, exponent) = case.registers.fx.st(0);
+                let exponent = exponent & 0x7fff;
+                match i.mnemonic() {
+                    Mnemonic::F2xm1 => exponent > 0x3fff || exponent == 0x3fff && significand > 1 << 63,
+                    // 1 - sqrt(2) / 2.
+                    _ => exponent > 0x3ffd || exponent == 0x3ffd && significand > 0x95f6_1998_0c43_36f7,
+                }
+            }
+            When::WideImage => matches!(i.memory_size().size(), 28 | 108),
+            When::NarrowImage => matches!(i.memory_size().size(), 14 | 94),
+            When::MxcsrBit17 => expected.registers.fx.mxcsr() >> 17 & 1 != 0,
             When::Repeated => i.has_rep_prefix() || i.has_repne_prefix(),
             When::CountZero => {
                 let mask = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI)) {

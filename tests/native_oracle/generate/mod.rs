@@ -114,7 +114,13 @@ impl Builder<'_> {
 
     /// Did the last instruction leave more undefined than flags?
     fn is_closed(&self) -> bool {
-        self.items.last().is_some_and(|i| deviations::is_exclusive(i.instruction.code()))
+        self.items.last().is_some_and(|i| deviations::is_exclusive(i.instruction.code(), self.is_masked()))
+    }
+    /// No x87 exception can become pending.
+    fn is_masked(&self) -> bool {
+        use Mnemonic as M;
+        let loads = |m| matches!(m, M::Fldcw | M::Fldenv | M::Frstor | M::Fxrstor | M::Fxrstor64);
+        self.registers.fx.control() & 0x3f == 0x3f && !self.items.iter().any(|i| loads(i.instruction.mnemonic()))
     }
 
     fn add_item(&mut self) {
@@ -155,7 +161,7 @@ impl Builder<'_> {
             return None;
         }
         // Its conditions are looked up in the registers at the start.
-        if !self.items.is_empty() && deviations::is_exclusive(decoded.code()) {
+        if !self.items.is_empty() && deviations::is_exclusive(decoded.code(), self.is_masked()) {
             return None;
         }
         let info = decoded.rflags_read();

@@ -172,6 +172,9 @@ impl Ops for Slow<'_> {
         let keep = if mask == 0xffff { old & !mask } else { 0 };
         self.cpu.s.regs[Reg::Rsp as usize] = keep | v & mask;
     }
+    fn wrap_sp(&mut self, v: u64) -> u64 {
+        v & self.stack_mask()
+    }
     fn flags(&mut self, op: FlagOp, size: Size, a: u64, r: u64) {
         self.cpu.s.flags.record(op, size, a, r);
     }

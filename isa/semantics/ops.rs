@@ -76,6 +76,10 @@ pub trait Ops {
     fn sp(&mut self) -> Self::V;
     /// Writes the stack pointer, of the stack's width.
     fn set_sp(&mut self, v: Self::V);
+    /// An address below the stack pointer, wrapped to the stack's width. Nothing needs to be done where that is 64 bits.
+    fn wrap_sp(&mut self, v: Self::V) -> Self::V {
+        v
+    }
 
     /// The arithmetic flags become those of an operation.
     fn flags(&mut self, op: FlagOp, size: Size, a: Self::V, r: Self::V);

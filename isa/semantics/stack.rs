@@ -10,6 +10,7 @@ pub fn push_value<O: Ops>(o: &mut O, size: Size, v: O::V) -> Result<(), O::Fault
     let sp = o.sp();
     let n = o.imm(size.bytes());
     let new = o.sub(sp, n);
+    let new = o.wrap_sp(new);
     o.store(Seg::Ss, new, size, v)?;
     o.set_sp(new);
     Ok(())

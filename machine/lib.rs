@@ -105,7 +105,7 @@ impl Machine {
 
     /// Virtual time in ticks (nanoseconds).
     pub fn now(&self) -> u64 {
-        self.cpu.now()
+        self.cpu.clock()
     }
 
     /// Counters of the processors.
@@ -120,7 +120,7 @@ impl Machine {
 
     /// Gives bytes to the first serial port. What its receiver has no room for follows as software reads.
     pub fn push_serial_input(&mut self, bytes: &[u8]) {
-        let now = self.cpu.now();
+        let now = self.cpu.clock();
         self.board_mut().push_serial_input(now, 0, bytes);
     }
 
@@ -131,7 +131,7 @@ impl Machine {
 
     /// Presses the power button.
     pub fn press_power_button(&mut self) {
-        let now = self.cpu.now();
+        let now = self.cpu.clock();
         self.board_mut().press_power_button(now);
     }
 }

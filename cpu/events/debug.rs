@@ -29,6 +29,8 @@ pub(crate) mod dr7 {
 pub(crate) mod debugctl {
     /// LBR: last branches are recorded.
     pub const LBR: u64 = 1;
+    /// BTF: RFLAGS.TF traps on branches only.
+    pub const BTF: u64 = 2;
 }
 
 /// Breakpoint conditions (R/Wn fields of DR7).

@@ -113,7 +113,7 @@ fn write_detail(cpu: &mut Cpu, event: &Event) {
         Detail::Debug(bits) => {
             cpu.s.dr6 = cpu.s.dr6 & !dr6::B | bits;
             cpu.s.dr7 &= !dr7::GD;
-            cpu.s.msr.debugctl &= !debugctl::LBR;
+            cpu.s.msr.debugctl &= !(debugctl::LBR | debugctl::BTF);
         }
     }
 }

@@ -257,7 +257,7 @@ fn uses_high_byte(i: &Insn) -> bool {
 /// The handler of an instruction.
 pub fn choose(i: &Insn) -> Handler {
     if i.op == Op::Helper
-        && let Some(handler) = super::vector::handler(i)
+        && let Some(handler) = super::vector::handler(i).or_else(|| crate::system::x87::handler(i))
     {
         return handler;
     }

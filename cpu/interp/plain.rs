@@ -49,16 +49,12 @@ impl<'a> Plain<'a> {
 }
 
 impl Ops for Plain<'_> {
-    type V = u64;
-    type B = bool;
+    undercroft_semantics::plain_values!();
+
     type Place = Place;
     type Fault = Bail;
     const FAST: bool = true;
 
-    #[inline(always)]
-    fn imm(&mut self, value: u64) -> u64 {
-        value
-    }
     #[inline(always)]
     fn reg(&mut self, r: Reg) -> u64 {
         self.cpu.s.regs[r as usize]
@@ -68,81 +64,15 @@ impl Ops for Plain<'_> {
         self.cpu.s.regs[r as usize] = v;
     }
     #[inline(always)]
-    fn add(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_add(b)
-    }
-    #[inline(always)]
-    fn sub(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_sub(b)
-    }
-    #[inline(always)]
-    fn and(&mut self, a: u64, b: u64) -> u64 {
-        a & b
-    }
-    #[inline(always)]
-    fn or(&mut self, a: u64, b: u64) -> u64 {
-        a | b
-    }
-    #[inline(always)]
-    fn xor(&mut self, a: u64, b: u64) -> u64 {
-        a ^ b
-    }
-    #[inline(always)]
-    fn shl(&mut self, a: u64, n: u64) -> u64 {
-        a << (n & 63)
-    }
-    #[inline(always)]
-    fn shr(&mut self, a: u64, n: u64) -> u64 {
-        a >> (n & 63)
-    }
-    #[inline(always)]
-    fn sar(&mut self, a: u64, n: u64) -> u64 {
-        (a as i64 >> (n & 63)) as u64
-    }
-    #[inline(always)]
-    fn mul(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_mul(b)
-    }
-    #[inline(always)]
-    fn mul_high(&mut self, a: u64, b: u64) -> u64 {
-        (u128::from(a) * u128::from(b) >> 64) as u64
-    }
-    #[inline(always)]
-    fn mul_high_signed(&mut self, a: u64, b: u64) -> u64 {
-        (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64
-    }
-    #[inline(always)]
-    fn zext(&mut self, from: Size, a: u64) -> u64 {
-        a & from.mask()
-    }
-    #[inline(always)]
-    fn sext(&mut self, from: Size, a: u64) -> u64 {
-        flags::signed(from, a) as u64
-    }
-    #[inline(always)]
-    fn pure(&mut self, f: fn(u64, u64) -> u64, a: u64, b: u64) -> u64 {
-        f(a, b)
-    }
-    #[inline(always)]
-    fn eq(&mut self, a: u64, b: u64) -> bool {
-        a == b
-    }
-    #[inline(always)]
-    fn lt(&mut self, a: u64, b: u64) -> bool {
-        a < b
-    }
-    #[inline(always)]
-    fn not(&mut self, b: bool) -> bool {
-        !b
-    }
-    #[inline(always)]
-    fn select(&mut self, b: bool, x: u64, y: u64) -> u64 {
-        if b { x } else { y }
-    }
-    #[inline(always)]
     fn ea(&mut self, i: &Insn) -> u64 {
         let r = &self.cpu.s.regs;
         r[i.base as usize].wrapping_add(r[i.index as usize] << i.scale()).wrapping_add(i.disp as i64 as u64)
+    }
+    #[inline(always)]
+    fn ea_with_rsp(&mut self, i: &Insn, rsp: u64) -> u64 {
+        let r = &self.cpu.s.regs;
+        let base = if i.base as u8 == Reg::Rsp as u8 { rsp } else { r[i.base as usize] };
+        base.wrapping_add(r[i.index as usize] << i.scale()).wrapping_add(i.disp as i64 as u64)
     }
     #[inline(always)]
     fn load(&mut self, _seg: Seg, at: u64, size: Size) -> Result<u64, Bail> {
@@ -195,12 +125,12 @@ impl Ops for Plain<'_> {
         }
     }
     #[inline(always)]
-    fn sp(&mut self) -> u64 {
-        self.cpu.s.regs[Reg::Rsp as usize]
+    fn stack_address(&mut self, v: u64) -> u64 {
+        v
     }
     #[inline(always)]
-    fn set_sp(&mut self, v: u64) {
-        self.cpu.s.regs[Reg::Rsp as usize] = v;
+    fn rsp_with(&mut self, v: u64) -> u64 {
+        v
     }
     #[inline(always)]
     fn flags(&mut self, op: FlagOp, size: Size, a: u64, r: u64) {
@@ -217,13 +147,6 @@ impl Ops for Plain<'_> {
     #[inline(always)]
     fn flags_by_carry(&mut self, c: u64, zero: FlagOp, one: FlagOp, size: Size, a: u64, r: u64) {
         self.cpu.s.flags.record(if c == 0 { zero } else { one }, size, a, r);
-        self.last = None;
-    }
-    #[inline(always)]
-    fn flags_keep_carry(&mut self, op: FlagOp, size: Size, a: u64, r: u64) {
-        let c = if self.cpu.s.flags.carry() { rflags::CF } else { 0 };
-        let rest = flags::all(op, size, a, r) & !rflags::CF;
-        self.cpu.s.flags.set_arithmetic(rest | c);
         self.last = None;
     }
     #[inline(always)]
@@ -271,10 +194,6 @@ impl Ops for Plain<'_> {
             return Ok((low / divisor, low % divisor));
         }
         muldiv::divide(signed, size, high, low, divisor).ok_or(Bail)
-    }
-    #[inline(always)]
-    fn rotate_carry(&mut self, left: bool, size: Size, a: u64, count: u64, c: u64) -> (u64, u64) {
-        super::slow::rotate_carry(left, size, a, count, c)
     }
     #[inline(always)]
     fn rip(&mut self, _i: &Insn, offset: i32) -> u64 {

@@ -4,7 +4,7 @@
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;
 use undercroft_decode::{Cond, Insn, Reg, Seg, Size};
-use undercroft_semantics::flags::{self, FlagOp};
+use undercroft_semantics::flags::FlagOp;
 use undercroft_semantics::{Ops, exec, muldiv};
 use undercroft_spec::x86::control::rflags;
 use undercroft_spec::{LinearAddr, PhysAddr};
@@ -53,77 +53,23 @@ impl Slow<'_> {
 }
 
 impl Ops for Slow<'_> {
-    type V = u64;
-    type B = bool;
+    undercroft_semantics::plain_values!();
+
     type Place = Place;
     type Fault = Exception;
     const FAST: bool = false;
 
-    fn imm(&mut self, value: u64) -> u64 {
-        value
-    }
     fn reg(&mut self, r: Reg) -> u64 {
         self.cpu.s.regs[r as usize]
     }
     fn set_reg(&mut self, r: Reg, v: u64) {
         self.cpu.s.regs[r as usize] = v;
     }
-    fn add(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_add(b)
-    }
-    fn sub(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_sub(b)
-    }
-    fn and(&mut self, a: u64, b: u64) -> u64 {
-        a & b
-    }
-    fn or(&mut self, a: u64, b: u64) -> u64 {
-        a | b
-    }
-    fn xor(&mut self, a: u64, b: u64) -> u64 {
-        a ^ b
-    }
-    fn shl(&mut self, a: u64, n: u64) -> u64 {
-        a << (n & 63)
-    }
-    fn shr(&mut self, a: u64, n: u64) -> u64 {
-        a >> (n & 63)
-    }
-    fn sar(&mut self, a: u64, n: u64) -> u64 {
-        (a as i64 >> (n & 63)) as u64
-    }
-    fn mul(&mut self, a: u64, b: u64) -> u64 {
-        a.wrapping_mul(b)
-    }
-    fn mul_high(&mut self, a: u64, b: u64) -> u64 {
-        (u128::from(a) * u128::from(b) >> 64) as u64
-    }
-    fn mul_high_signed(&mut self, a: u64, b: u64) -> u64 {
-        (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64
-    }
-    fn zext(&mut self, from: Size, a: u64) -> u64 {
-        a & from.mask()
-    }
-    fn sext(&mut self, from: Size, a: u64) -> u64 {
-        flags::signed(from, a) as u64
-    }
-    fn pure(&mut self, f: fn(u64, u64) -> u64, a: u64, b: u64) -> u64 {
-        f(a, b)
-    }
-    fn eq(&mut self, a: u64, b: u64) -> bool {
-        a == b
-    }
-    fn lt(&mut self, a: u64, b: u64) -> bool {
-        a < b
-    }
-    fn not(&mut self, b: bool) -> bool {
-        !b
-    }
-    fn select(&mut self, b: bool, x: u64, y: u64) -> u64 {
-        if b { x } else { y }
-    }
     fn ea(&mut self, i: &Insn) -> u64 {
         self.cpu.effective_address(i)
+    }
+    fn ea_with_rsp(&mut self, i: &Insn, rsp: u64) -> u64 {
+        self.cpu.effective_address_with_rsp(i, rsp)
     }
     fn load(&mut self, seg: Seg, offset: u64, size: Size) -> Result<u64, Exception> {
         self.cpu.load(seg, offset, size)
@@ -162,18 +108,14 @@ impl Ops for Slow<'_> {
         self.cpu.phys_write_bytes(place.first, low);
         self.cpu.phys_write_bytes(second, high);
     }
-    fn sp(&mut self) -> u64 {
-        self.cpu.s.regs[Reg::Rsp as usize] & self.stack_mask()
-    }
-    fn set_sp(&mut self, v: u64) {
-        let mask = self.stack_mask();
-        let old = self.cpu.s.regs[Reg::Rsp as usize];
-        // A 32-bit stack pointer is written as a 32-bit register is.
-        let keep = if mask == 0xffff { old & !mask } else { 0 };
-        self.cpu.s.regs[Reg::Rsp as usize] = keep | v & mask;
-    }
-    fn wrap_sp(&mut self, v: u64) -> u64 {
+    fn stack_address(&mut self, v: u64) -> u64 {
         v & self.stack_mask()
+    }
+    fn rsp_with(&mut self, v: u64) -> u64 {
+        let mask = self.stack_mask();
+        // A 32-bit stack pointer is written as a 32-bit register is.
+        let keep = if mask == 0xffff { self.cpu.s.regs[Reg::Rsp as usize] & !mask } else { 0 };
+        keep | v & mask
     }
     fn flags(&mut self, op: FlagOp, size: Size, a: u64, r: u64) {
         self.cpu.s.flags.record(op, size, a, r);
@@ -185,10 +127,6 @@ impl Ops for Slow<'_> {
     }
     fn flags_by_carry(&mut self, c: u64, zero: FlagOp, one: FlagOp, size: Size, a: u64, r: u64) {
         self.cpu.s.flags.record(if c == 0 { zero } else { one }, size, a, r);
-    }
-    fn flags_keep_carry(&mut self, op: FlagOp, size: Size, a: u64, r: u64) {
-        let c = if self.cpu.s.flags.carry() { rflags::CF } else { 0 };
-        self.cpu.s.flags.set_arithmetic(flags::all(op, size, a, r) & !rflags::CF | c);
     }
     fn flags_some(&mut self, mask: u64, v: u64) {
         self.cpu.s.flags.set_some(mask, v);
@@ -215,9 +153,6 @@ impl Ops for Slow<'_> {
     }
     fn divide(&mut self, signed: bool, size: Size, high: u64, low: u64, divisor: u64) -> Result<(u64, u64), Exception> {
         muldiv::divide(signed, size, high, low, divisor).ok_or(Exception::de())
-    }
-    fn rotate_carry(&mut self, left: bool, size: Size, a: u64, count: u64, c: u64) -> (u64, u64) {
-        rotate_carry(left, size, a, count, c)
     }
     fn rip(&mut self, i: &Insn, offset: i32) -> u64 {
         self.rip_of(i, offset) & i.size().mask()
@@ -259,17 +194,4 @@ impl Ops for Slow<'_> {
         }
         Ok(done.is_some())
     }
-}
-
-/// RCL and RCR: a rotation of one bit more than the operand has. SDM volume 2, "RCL/RCR/ROL/ROR".
-pub fn rotate_carry(left: bool, size: Size, a: u64, count: u64, c: u64) -> (u64, u64) {
-    let bits = u64::from(size.bits()) + 1;
-    let n = count % bits;
-    if n == 0 {
-        return (a, c);
-    }
-    let wide = u128::from(c) << size.bits() | u128::from(a);
-    let n = if left { n } else { bits - n };
-    let rotated = wide << n | wide >> (bits - n);
-    (rotated as u64 & size.mask(), (rotated >> size.bits()) as u64 & 1)
 }

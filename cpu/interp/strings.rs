@@ -27,9 +27,6 @@ pub fn bulk(cpu: &mut Cpu, i: &Insn) -> Result<Option<Flow>, Exception> {
         return Ok(None);
     }
     let count = counter(cpu, i);
-    if count == 0 {
-        return Ok(Some(Flow::Next));
-    }
     let ordinary = !matches!(i.op, Op::Movs | Op::Stos)
         || !i.is_flat()
         || cpu.s.flags.other() & (rflags::DF | rflags::TF) != 0
@@ -47,25 +44,32 @@ pub fn bulk(cpu: &mut Cpu, i: &Insn) -> Result<Option<Flow>, Exception> {
     if steps < 2 {
         return Ok(None);
     }
-    // Both pages become known to the TLB, in the order of a single step; faults are those of the first step.
-    if i.op == Op::Movs {
-        prepare(cpu, i.seg, si, size, false)?;
-    }
-    prepare(cpu, Seg::Es, di, size, true)?;
-    let len = steps * size;
-    let tlb = &cpu.mmu.tlb;
-    let done = match (i.op, i.size()) {
-        (Op::Movs, _) => tlb.copy(si, di, len),
-        (_, Size::B1) => tlb.fill_range(di, steps, cpu.s.regs[0] as u8),
-        (_, Size::B2) => tlb.fill_range(di, steps, cpu.s.regs[0] as u16),
-        (_, Size::B4) => tlb.fill_range(di, steps, cpu.s.regs[0] as u32),
-        (_, Size::B8) => tlb.fill_range(di, steps, cpu.s.regs[0]),
-    };
-    if done.is_none() {
-        return Ok(Some(one_by_one(cpu, i, steps)?));
+    if !at_once(cpu, i, steps) {
+        // Both pages become known to the TLB, in the order of a single step; faults are those of the first step.
+        if i.op == Op::Movs {
+            prepare(cpu, i.seg, si, size, false)?;
+        }
+        prepare(cpu, Seg::Es, di, size, true)?;
+        if !at_once(cpu, i, steps) {
+            return Ok(Some(one_by_one(cpu, i, steps)?));
+        }
     }
     advance(cpu, i, steps);
     Ok(Some(if counter(cpu, i) == 0 { Flow::Next } else { Flow::Again }))
+}
+
+/// Copies or fills through the TLB, if it knows the pages and the operands do not overlap so that it matters.
+fn at_once(cpu: &Cpu, i: &Insn, steps: u64) -> bool {
+    let tlb = &cpu.mmu.tlb;
+    let (si, di, rax) = (cpu.s.regs[Reg::Rsi as usize], cpu.s.regs[Reg::Rdi as usize], cpu.s.regs[Reg::Rax as usize]);
+    let done = match (i.op, i.size()) {
+        (Op::Movs, size) => tlb.copy(si, di, steps * size.bytes()),
+        (_, Size::B1) => tlb.fill_range(di, steps, rax as u8),
+        (_, Size::B2) => tlb.fill_range(di, steps, rax as u16),
+        (_, Size::B4) => tlb.fill_range(di, steps, rax as u32),
+        (_, Size::B8) => tlb.fill_range(di, steps, rax),
+    };
+    done.is_some()
 }
 
 fn advance(cpu: &mut Cpu, i: &Insn, steps: u64) {

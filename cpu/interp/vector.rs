@@ -202,7 +202,10 @@ fn touch_mmx(cpu: &mut Cpu, i: &Insn, v: &VecInsn) {
             fpu.status &= !0x3800;
             fpu.tag = 0;
         }
-        MmxState::Empties => fpu.tag = 0xffff,
+        MmxState::Empties => {
+            fpu.status &= !0x3800;
+            fpu.tag = 0xffff;
+        }
     }
 }
 
@@ -248,7 +251,12 @@ fn write_register(cpu: &mut Cpu, operand: Operand, r: Reg, value: u128) {
 }
 
 fn address(cpu: &Cpu, i: &Insn, v: &VecInsn, write: bool) -> Result<LinearAddr, Exception> {
-    let linear = cpu.segment_address(i.seg, cpu.effective_address(i), u64::from(v.memory_bytes), write)?;
+    let offset = cpu.effective_address(i);
+    // An operand that is neither aligned nor canonical is #GP even in the stack segment.
+    if v.aligned && i.is_long() && cpu.s.segment(i.seg).base.wrapping_add(offset) & 15 != 0 {
+        return Err(Exception::gp(0));
+    }
+    let linear = cpu.segment_address(i.seg, offset, u64::from(v.memory_bytes), write)?;
     if v.aligned && linear.get() & 15 != 0 {
         return Err(Exception::gp(0));
     }

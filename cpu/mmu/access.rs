@@ -269,8 +269,12 @@ impl Cpu {
 
     /// Effective address of an instruction's memory operand: the offset in its segment.
     pub fn effective_address(&self, i: &undercroft_decode::Insn) -> u64 {
+        self.effective_address_with_rsp(i, self.s.regs[Reg::Rsp as usize])
+    }
+    /// Likewise, as if RSP had this value.
+    pub fn effective_address_with_rsp(&self, i: &undercroft_decode::Insn, rsp: u64) -> u64 {
         let r = &self.s.regs;
-        let base = if i.base == Reg::BlockRip { self.block_rip() } else { r[i.base as usize] };
+        let base = if i.base == Reg::Rsp { rsp } else { r[i.base as usize] };
         let index = r[i.index as usize];
         let mut sum = base.wrapping_add(index << i.scale()).wrapping_add(i.disp as i64 as u64);
         if i.is_segment_folded() {

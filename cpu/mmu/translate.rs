@@ -82,7 +82,6 @@ impl Cpu {
         privilege: Privilege,
     ) -> Result<PhysAddr, Exception> {
         let implicit = privilege == Privilege::Implicit;
-        COUNT[kind as usize * 2 + implicit as usize].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if implicit && self.s.is_ia32e() && !super::is_canonical(&self.s, linear.get()) {
             return Err(Exception::gp(0));
         }
@@ -187,5 +186,3 @@ impl Cpu {
 fn access(kind: AccessKind, class: Class) -> Access {
     Access { kind, user: class == Class::User, smap_override: class == Class::SupervisorAc }
 }
-
-pub static COUNT: [std::sync::atomic::AtomicU64; 6] = [const { std::sync::atomic::AtomicU64::new(0) }; 6];

@@ -86,7 +86,7 @@ fn fxsave(cpu: &mut Cpu, i: &Insn, width: Width) -> Result<Flow, Exception> {
     } else {
         cpu.check_store(i.seg, offset, XMM_AT as u64)?;
         cpu.store_bytes(i.seg, offset, &image[..MXCSR_AT])?;
-        cpu.store_bytes(i.seg, offset + ST_AT as u64, &image[ST_AT..XMM_AT])?;
+        cpu.store_bytes(i.seg, offset.wrapping_add(ST_AT as u64), &image[ST_AT..XMM_AT])?;
     }
     Ok(Flow::Next)
 }

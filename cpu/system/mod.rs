@@ -25,6 +25,8 @@ mod msr;
 mod operand;
 mod port_io;
 mod random;
+#[cfg(test)]
+mod register_tests;
 mod segment_load;
 mod software_interrupt;
 pub(crate) mod stack;
@@ -37,7 +39,7 @@ mod task_tests;
 mod tests;
 mod timestamp;
 mod wide_move;
-mod x87;
+pub(crate) mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};

@@ -52,10 +52,19 @@ fn enter(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     let mut values = [0; 33];
     values[0] = rbp;
     let mut count = 1;
+    let probe = |cpu: &mut Cpu, n: u64| {
+        let at = stack.popped((size.bytes() * (n + 1)).wrapping_neg()) & stack.mask;
+        let linear = cpu.segment_address(Seg::Ss, at, size.bytes(), true)?;
+        cpu.check_alignment(linear, size.bytes())?;
+        cpu.translate_range(linear, size.bytes(), AccessKind::Write, Privilege::Current)
+    };
+    // Each is pushed before the next is read: which of them faults first can be told from the error code.
+    probe(cpu, 0)?;
     if level > 0 {
         for (n, value) in values.iter_mut().enumerate().take(level).skip(1) {
             let offset = rbp.wrapping_sub(n as u64 * size.bytes()) & stack.mask;
             *value = cpu.load(Seg::Ss, offset, size)?;
+            probe(cpu, n as u64)?;
         }
         values[level] = frame_pointer;
         count += level;

@@ -152,7 +152,7 @@ fn save(cpu: &mut Cpu, i: &Insn, width: Width, kind: Kind) -> Result<Flow, Excep
         [rfbm & used, rfbm | COMPACTED]
     } else {
         let mut old = [0; 8];
-        cpu.load_bytes(i.seg, area + HEADER_AT, &mut old)?;
+        cpu.load_bytes(i.seg, area.wrapping_add(HEADER_AT), &mut old)?;
         [u64::from_le_bytes(old) & !rfbm | used & rfbm, 0]
     };
     let written = if kind == Kind::Save { rfbm } else { rfbm & used };
@@ -186,10 +186,10 @@ fn save(cpu: &mut Cpu, i: &Insn, width: Width, kind: Kind) -> Result<Flow, Excep
 /// All faults before the first store.
 fn store_parts(cpu: &mut Cpu, i: &Insn, area: u64, parts: &Parts<'_>) -> Result<Flow, Exception> {
     for (at, bytes) in parts {
-        cpu.check_store(i.seg, area + at, bytes.len() as u64)?;
+        cpu.check_store(i.seg, area.wrapping_add(*at), bytes.len() as u64)?;
     }
     for (at, bytes) in parts {
-        cpu.store_bytes(i.seg, area + at, bytes)?;
+        cpu.store_bytes(i.seg, area.wrapping_add(*at), bytes)?;
     }
     Ok(Flow::Next)
 }
@@ -199,7 +199,7 @@ fn restore(cpu: &mut Cpu, i: &Insn, width: Width, kind: Kind) -> Result<Flow, Ex
     let rfbm = requested(cpu, kind)?;
     let area = aligned_operand(cpu, i, u64::from(EXTENDED_AT), 64, false)?;
     let mut header = [0; 64];
-    cpu.load_bytes(i.seg, area + HEADER_AT, &mut header)?;
+    cpu.load_bytes(i.seg, area.wrapping_add(HEADER_AT), &mut header)?;
     let (state, compacted) = check_header(cpu, kind, &header)?;
 
     let load = rfbm & state;
@@ -208,11 +208,11 @@ fn restore(cpu: &mut Cpu, i: &Insn, width: Width, kind: Kind) -> Result<Flow, Ex
     let mut mxcsr = None;
     if load & X87 != 0 {
         cpu.load_bytes(i.seg, area, &mut image[..MXCSR_AT])?;
-        cpu.load_bytes(i.seg, area + ST_AT as u64, &mut image[ST_AT..XMM_AT])?;
+        cpu.load_bytes(i.seg, area.wrapping_add(ST_AT as u64), &mut image[ST_AT..XMM_AT])?;
     }
     // The standard form loads MXCSR even when XSTATE_BV says that SSE is in its initial configuration.
     if (if compacted { load } else { rfbm }) & SSE != 0 {
-        cpu.load_bytes(i.seg, area + MXCSR_AT as u64, &mut image[MXCSR_AT..ST_AT])?;
+        cpu.load_bytes(i.seg, area.wrapping_add(MXCSR_AT as u64), &mut image[MXCSR_AT..ST_AT])?;
         let value = read32(&image, MXCSR_AT);
         if value & !MXCSR_MASK != 0 {
             return Err(Exception::gp(0));
@@ -224,12 +224,12 @@ fn restore(cpu: &mut Cpu, i: &Insn, width: Width, kind: Kind) -> Result<Flow, Ex
     let registers = xmm_count(cpu);
     if load & SSE != 0 {
         let end = XMM_AT + 16 * registers;
-        cpu.load_bytes(i.seg, area + XMM_AT as u64, &mut image[XMM_AT..end])?;
+        cpu.load_bytes(i.seg, area.wrapping_add(XMM_AT as u64), &mut image[XMM_AT..end])?;
     }
     let mut pkru = [0; 4];
     if load & PKRU != 0 {
         let at = if compacted { EXTENDED_AT } else { PKRU_OFFSET };
-        cpu.load_bytes(i.seg, area + u64::from(at), &mut pkru)?;
+        cpu.load_bytes(i.seg, area.wrapping_add(u64::from(at)), &mut pkru)?;
     }
 
     let f = &mut cpu.s.fpu;

@@ -105,7 +105,13 @@ impl Cpu {
     /// Logical processors after power-on, number 0 being the bootstrap processor.
     pub fn new(ram: Ram, map: PhysMap, bus: Box<dyn Bus>, config: CpuConfig) -> Cpu {
         let cpus = config.cpus.max(1);
-        let parked: Vec<State> = (0..cpus).map(|n| State::reset(n == 0)).collect();
+        let parked: Vec<State> = (0..cpus)
+            .map(|n| {
+                let mut s = State::reset(n == 0);
+                s.seed_random(n as u64);
+                s
+            })
+            .collect();
         let apic = |n: usize| {
             LocalApic::new(Configuration {
                 initial_id: n as u32,
@@ -143,6 +149,11 @@ impl Cpu {
         };
         cpu.context_changed();
         cpu
+    }
+
+    /// Makes these processors of another model, as many as they are.
+    pub fn set_model(&mut self, model: CpuModel) {
+        self.model = CpuModel { processors: self.config.cpus as u32, ..model };
     }
 
     /// RIP of the block that executes.
@@ -184,7 +195,7 @@ impl Cpu {
         if n == self.current { &mut self.s } else { &mut self.parked[n] }
     }
     /// The machine's clock in ticks.
-    pub fn now(&self) -> u64 {
+    pub fn clock(&self) -> u64 {
         self.clock
     }
     /// Instructions retired so far, delivered events included.

@@ -6,6 +6,7 @@ use crate::interp;
 use crate::state::{Activity, State};
 use undercroft_decode::{Insn, Seg};
 use undercroft_spec::x86::control::{cr0, rflags};
+use undercroft_spec::x86::msr::debugctl;
 use undercroft_spec::x86::vector;
 
 /// Why the processors stopped running.
@@ -202,7 +203,9 @@ impl Cpu {
                     Flow::Jump => {}
                     Flow::Again => self.s.flags.set_other(rflags::RF, resume),
                 }
-                if trap {
+                // "Single-Stepping on Branches".
+                let branches_only = self.s.msr.debugctl & debugctl::BTF != 0;
+                if trap && (flow == Flow::Jump || !branches_only) {
                     self.s.pending_debug |= events::dr6::BS;
                 }
                 self.count(1);

@@ -45,7 +45,8 @@ pub enum Undecodable {
     TooLong,
 }
 
-const OPTIONS: u32 = DecoderOptions::MPX;
+/// MPX is left out: without it its opcodes are reserved NOPs.
+const OPTIONS: u32 = DecoderOptions::NONE;
 const MAX_LEN: usize = 15;
 
 /// Decodes the instruction at the start of `bytes`, of which at most 15 are looked at. `offset` is where it lies in its block: targets and

@@ -130,14 +130,26 @@ fn fill_string(insn: &mut Insn, instruction: &Instruction, kind: OpKind) {
         kind,
         K::MemorySegSI | K::MemorySegESI | K::MemorySegRSI | K::MemorySegDI | K::MemorySegEDI | K::MemorySegRDI
     ) {
-        insn.seg = segment(instruction.memory_segment());
+        insn.seg = memory_segment(instruction);
     }
+}
+
+/// In 64-bit mode prefixes for CS, DS, ES and SS are ignored: the base register alone decides between #SS and #GP. SDM volume 1,
+/// "Segment Registers", "Segmentation in 64-Bit Mode".
+fn memory_segment(instruction: &Instruction) -> Seg {
+    let ignored = matches!(instruction.segment_prefix(), Register::ES | Register::CS | Register::SS | Register::DS);
+    if instruction.code_size() != iced_x86::CodeSize::Code64 || !ignored {
+        return segment(instruction.memory_segment());
+    }
+    let mut plain = *instruction;
+    plain.set_segment_prefix(Register::None);
+    segment(plain.memory_segment())
 }
 
 fn fill_memory(insn: &mut Insn, instruction: &Instruction, long: bool) {
     insn.base = slot(instruction.memory_base());
     insn.index = slot(instruction.memory_index());
-    insn.seg = segment(instruction.memory_segment());
+    insn.seg = memory_segment(instruction);
     let addr = if instruction.memory_base() == Register::RIP {
         Size::B8
     } else if instruction.memory_base() == Register::EIP {
@@ -151,8 +163,7 @@ fn fill_memory(insn: &mut Insn, instruction: &Instruction, long: bool) {
         let bytes = if widest == 0 { instruction.memory_displ_size() as usize } else { widest };
         match bytes {
             2 => Size::B2,
-            4 if !long => Size::B4,
-            4 if widest == 4 => Size::B4,
+            4 => Size::B4,
             _ if long => Size::B8,
             _ => Size::B4,
         }
@@ -364,6 +375,10 @@ fn family(code: Code) -> Op {
             Op::Nop
         }
         M::Endbr64 | M::Endbr32 | M::Lfence | M::Mfence | M::Sfence | M::Reservednop | M::Cldemote => Op::Nop,
+        // The other forms of 0F 0D are hints without effect.
+        M::Prefetch => Op::Nop,
+        // Without shadow stacks and instruction prefetch hints these are reserved NOPs.
+        M::Rdsspd | M::Rdsspq | M::Prefetchit0 | M::Prefetchit1 => Op::Nop,
         M::Leave => Op::Leave,
         M::Cmpxchg => Op::Cmpxchg,
         M::Xadd => Op::Xadd,

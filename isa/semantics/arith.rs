@@ -2,7 +2,7 @@
 
 use crate::Ops;
 use crate::flags::FlagOp;
-use crate::operand::{Destination, commit, first, get, modify, set, source};
+use crate::operand::{Destination, commit, first, get, modify, set, source, written};
 use undercroft_decode::{Insn, Op, Reg, Shape, Size};
 use undercroft_spec::x86::control::rflags::{AF, CF, OF, PF, SF, ZF};
 
@@ -80,8 +80,14 @@ pub fn unary<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> R
     let r = o.zext(size, wide);
     commit(o, i, size, to, r);
     match op {
-        Op::Inc => o.flags_keep_carry(FlagOp::Add, size, a, r),
-        Op::Dec => o.flags_keep_carry(FlagOp::Sub, size, a, r),
+        Op::Inc => {
+            let c = o.carry();
+            o.flags_by_carry(c, FlagOp::Inc, FlagOp::IncCarry, size, a, r);
+        }
+        Op::Dec => {
+            let c = o.carry();
+            o.flags_by_carry(c, FlagOp::Dec, FlagOp::DecCarry, size, a, r);
+        }
         Op::Neg => {
             let zero = o.imm(0);
             o.flags(FlagOp::Sub, size, zero, r);
@@ -116,10 +122,8 @@ pub fn cmpxchg<O: Ops>(o: &mut O, i: &Insn, size: Size, shape: Shape) -> Result<
 /// Writes a register if a condition holds; if not, not even the upper half of a 32-bit one changes.
 #[inline(always)]
 fn replace_if<O: Ops>(o: &mut O, b: O::B, r: Reg, size: Size, v: O::V) {
-    let slot = if r.is_high_byte() { Reg::gpr(r as u8 & 3) } else { r };
+    let (slot, after) = written(o, r, size, v);
     let before = o.reg(slot);
-    set(o, r, size, v);
-    let after = o.reg(slot);
     let kept = o.select(b, after, before);
     o.set_reg(slot, kept);
 }

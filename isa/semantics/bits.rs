@@ -1,7 +1,8 @@
 //! Bit tests, scans, BMI1, BMI2, POPCNT, CRC32. SDM volume 2.
 
 use crate::Ops;
-use crate::operand::{Destination, commit, get, set, source};
+use crate::operand::{Destination, commit, get, set, source, written};
+use crate::pure::Pure;
 use undercroft_decode::{Insn, Op, Shape, Size};
 use undercroft_spec::x86::control::rflags::{ARITHMETIC, CF, SF, ZF};
 
@@ -54,16 +55,6 @@ pub fn bit_test<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -
     Ok(())
 }
 
-fn trailing(a: u64, _: u64) -> u64 {
-    u64::from(a.trailing_zeros())
-}
-fn leading(a: u64, _: u64) -> u64 {
-    u64::from(a.leading_zeros())
-}
-fn ones(a: u64, _: u64) -> u64 {
-    u64::from(a.count_ones())
-}
-
 /// BSF, BSR, TZCNT, LZCNT, POPCNT. BSF and BSR of zero leave the destination (the SDM leaves it undefined; that is what processors do).
 #[inline(always)]
 pub fn scan<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Result<(), O::Fault> {
@@ -76,23 +67,22 @@ pub fn scan<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Re
     match op {
         Op::Bsf | Op::Bsr => {
             let r = if op as u8 == Op::Bsf as u8 {
-                o.pure(trailing, a, a)
+                o.pure(Pure::TrailingZeros, a, a)
             } else {
-                let n = o.pure(leading, a, a);
+                let n = o.pure(Pure::LeadingZeros, a, a);
                 o.sub(last, n)
             };
             // A 32-bit destination is not zero-extended when the source is zero.
-            let before = o.reg(i.dst);
-            set(o, i.dst, size, r);
-            let after = o.reg(i.dst);
+            let (slot, after) = written(o, i.dst, size, r);
+            let before = o.reg(slot);
             let kept = o.select(empty, before, after);
-            o.set_reg(i.dst, kept);
+            o.set_reg(slot, kept);
             let zf = o.imm(ZF);
             let f = o.select(empty, zf, none);
             o.flags_some(ZF, f);
         }
         Op::Popcnt => {
-            let r = o.pure(ones, a, a);
+            let r = o.pure(Pure::Ones, a, a);
             set(o, i.dst, size, r);
             let zf = o.imm(ZF);
             let f = o.select(empty, zf, none);
@@ -100,9 +90,9 @@ pub fn scan<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Re
         }
         _ => {
             let counted = if op as u8 == Op::Tzcnt as u8 {
-                o.pure(trailing, a, a)
+                o.pure(Pure::TrailingZeros, a, a)
             } else {
-                let n = o.pure(leading, a, a);
+                let n = o.pure(Pure::LeadingZeros, a, a);
                 let unused = o.imm(64 - u64::from(size.bits()));
                 o.sub(n, unused)
             };
@@ -142,16 +132,6 @@ fn bmi_flags<O: Ops>(o: &mut O, size: Size, r: O::V, c: Option<O::B>) {
     o.flags_some(ARITHMETIC, f);
 }
 
-fn bextr(a: u64, control: u64) -> u64 {
-    let (start, len) = (control & 0xff, control >> 8 & 0xff);
-    let shifted = if start < 64 { a >> start } else { 0 };
-    if len < 64 { shifted & ((1 << len) - 1) } else { shifted }
-}
-fn bzhi(a: u64, index: u64) -> u64 {
-    let n = index & 0xff;
-    if n < 64 { a & ((1 << n) - 1) } else { a }
-}
-
 /// ANDN, BEXTR, BLSI, BLSMSK, BLSR, BZHI.
 #[inline(always)]
 pub fn bmi<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Result<(), O::Fault> {
@@ -177,13 +157,13 @@ pub fn bmi<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Res
         Op::Bextr | Op::Bzhi => {
             let control = get(o, i.src2, size);
             if op as u8 == Op::Bextr as u8 {
-                (o.pure(bextr, a, control), None)
+                (o.pure(Pure::Bextr, a, control), None)
             } else {
                 let byte = o.imm(0xff);
                 let n = o.and(control, byte);
                 let last = o.imm(u64::from(size.bits()) - 1);
                 let beyond = o.lt(last, n);
-                (o.pure(bzhi, a, control), Some(beyond))
+                (o.pure(Pure::Bzhi, a, control), Some(beyond))
             }
         }
         Op::Blsi => {
@@ -205,29 +185,6 @@ pub fn bmi<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Res
     Ok(())
 }
 
-fn pdep(source: u64, mask: u64) -> u64 {
-    let (mut rest, mut from, mut r) = (mask, source, 0);
-    while rest != 0 {
-        if from & 1 != 0 {
-            r |= rest & rest.wrapping_neg();
-        }
-        from >>= 1;
-        rest &= rest - 1;
-    }
-    r
-}
-fn pext(source: u64, mask: u64) -> u64 {
-    let (mut rest, mut to, mut r) = (mask, 1u64, 0);
-    while rest != 0 {
-        if source & rest & rest.wrapping_neg() != 0 {
-            r |= to;
-        }
-        to = to.wrapping_shl(1);
-        rest &= rest - 1;
-    }
-    r
-}
-
 /// PDEP, PEXT.
 #[inline(always)]
 pub fn deposit_extract<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: Shape) -> Result<(), O::Fault> {
@@ -238,30 +195,20 @@ pub fn deposit_extract<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size, shape: S
         get(o, i.src2, size)
     };
     let a = get(o, i.src, size);
-    let r = o.pure(if op as u8 == Op::Pdep as u8 { pdep } else { pext }, a, mask);
+    let r = o.pure(if op as u8 == Op::Pdep as u8 { Pure::Pdep } else { Pure::Pext }, a, mask);
     set(o, i.dst, size, r);
     Ok(())
-}
-
-fn crc32c<const BITS: u32>(crc: u64, data: u64) -> u64 {
-    // The reflected polynomial 11EDC6F41H, a bit at a time.
-    let mut r = crc as u32;
-    for n in 0..BITS {
-        let bit = (r ^ (data >> n) as u32) & 1;
-        r = r >> 1 ^ if bit != 0 { 0x82f6_3b78 } else { 0 };
-    }
-    u64::from(r)
 }
 
 /// CRC32. `size` is that of the destination; the source's is in the form.
 #[inline(always)]
 pub fn crc32<O: Ops>(o: &mut O, i: &Insn, size: Size, shape: Shape) -> Result<(), O::Fault> {
     use undercroft_decode::Code;
-    let (from, f): (Size, fn(u64, u64) -> u64) = match i.code() {
-        Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => (Size::B1, crc32c::<8>),
-        Code::Crc32_r32_rm16 => (Size::B2, crc32c::<16>),
-        Code::Crc32_r32_rm32 => (Size::B4, crc32c::<32>),
-        _ => (Size::B8, crc32c::<64>),
+    let (from, f) = match i.code() {
+        Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => (Size::B1, Pure::Crc32Of8),
+        Code::Crc32_r32_rm16 => (Size::B2, Pure::Crc32Of16),
+        Code::Crc32_r32_rm32 => (Size::B4, Pure::Crc32Of32),
+        _ => (Size::B8, Pure::Crc32Of64),
     };
     let data = source(o, i, from, shape)?;
     let crc = get(o, i.dst, Size::B4);

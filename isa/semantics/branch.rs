@@ -2,7 +2,7 @@
 
 use crate::Ops;
 use crate::operand::{first, get, set};
-use crate::stack::push_value;
+use crate::stack::{push_value, set_sp, sp};
 use undercroft_decode::{Cond, Insn, Op, Reg, Seg, Shape, Size};
 
 /// CALL rel.
@@ -31,13 +31,13 @@ pub fn call_ind<O: Ops>(o: &mut O, i: &Insn, size: Size, shape: Shape) -> Result
 /// RET, RET imm16.
 #[inline(always)]
 pub fn ret<O: Ops>(o: &mut O, i: &Insn, size: Size, shape: Shape) -> Result<(), O::Fault> {
-    let sp = o.sp();
-    let target = o.load(Seg::Ss, sp, size)?;
+    let old = sp(o);
+    let target = o.load(Seg::Ss, old, size)?;
     o.check_target(target)?;
     let extra = if shape as u8 == Shape::I as u8 { u64::from(i.imm as u16) } else { 0 };
     let n = o.imm(size.bytes() + extra);
-    let new = o.add(sp, n);
-    o.set_sp(new);
+    let new = o.add(old, n);
+    set_sp(o, new);
     o.jump_to(target);
     Ok(())
 }
@@ -61,7 +61,6 @@ pub fn counted<O: Ops>(o: &mut O, i: &Insn, op: Op) -> Result<(), O::Fault> {
         let taken = o.eq(old, zero);
         return o.branch(taken, i);
     }
-    let before = o.reg(Reg::Rcx);
     let one = o.imm(1);
     let new = o.sub(old, one);
     let new = o.zext(width, new);
@@ -80,10 +79,7 @@ pub fn counted<O: Ops>(o: &mut O, i: &Insn, op: Op) -> Result<(), O::Fault> {
         _ => counting,
     };
     // A branch beyond the segment faults and leaves the counter.
-    set(o, Reg::Rcx, width, new);
-    let after = o.reg(Reg::Rcx);
-    o.set_reg(Reg::Rcx, before);
     o.branch(taken, i)?;
-    o.set_reg(Reg::Rcx, after);
+    set(o, Reg::Rcx, width, new);
     Ok(())
 }

@@ -24,6 +24,14 @@ pub enum FlagOp {
     Shl,
     /// Right shift, logical or arithmetic: `a` is the operand shifted by one less than the count, so that its low bit is CF.
     Shr,
+    /// `r = a + 1`, CF is not affected and was 0.
+    Inc,
+    /// Likewise, and was 1.
+    IncCarry,
+    /// `r = a - 1`, CF is not affected and was 0.
+    Dec,
+    /// Likewise, and was 1.
+    DecCarry,
 }
 
 impl FlagOp {
@@ -38,6 +46,10 @@ impl FlagOp {
             5 => FlagOp::SubBorrow,
             6 => FlagOp::Shl,
             7 => FlagOp::Shr,
+            8 => FlagOp::Inc,
+            9 => FlagOp::IncCarry,
+            10 => FlagOp::Dec,
+            11 => FlagOp::DecCarry,
             _ => FlagOp::Known,
         }
     }
@@ -55,6 +67,8 @@ pub fn carry(op: FlagOp, size: Size, a: u64, r: u64) -> bool {
         FlagOp::SubBorrow => r >= a,
         FlagOp::Shl => a & size.sign_bit() != 0,
         FlagOp::Shr => a & 1 != 0,
+        FlagOp::Inc | FlagOp::Dec => false,
+        FlagOp::IncCarry | FlagOp::DecCarry => true,
     }
 }
 
@@ -65,10 +79,10 @@ pub fn overflow(op: FlagOp, size: Size, a: u64, r: u64) -> bool {
         FlagOp::Known => a & OF != 0,
         FlagOp::Logic => false,
         // b = r - a (- 1): overflow when both operands' signs differ from the result's.
-        FlagOp::Add => (a ^ r) & (r.wrapping_sub(a) ^ r) & size.sign_bit() != 0,
+        FlagOp::Add | FlagOp::Inc | FlagOp::IncCarry => (a ^ r) & (r.wrapping_sub(a) ^ r) & size.sign_bit() != 0,
         FlagOp::AddCarry => (a ^ r) & (r.wrapping_sub(a).wrapping_sub(1) ^ r) & size.sign_bit() != 0,
         // b = a - r (- 1): overflow when the operands' signs differ and the result's is not the first's.
-        FlagOp::Sub => (a ^ a.wrapping_sub(r)) & (a ^ r) & size.sign_bit() != 0,
+        FlagOp::Sub | FlagOp::Dec | FlagOp::DecCarry => (a ^ a.wrapping_sub(r)) & (a ^ r) & size.sign_bit() != 0,
         FlagOp::SubBorrow => (a ^ a.wrapping_sub(r).wrapping_sub(1)) & (a ^ r) & size.sign_bit() != 0,
         FlagOp::Shl | FlagOp::Shr => (a ^ r) & size.sign_bit() != 0,
     }
@@ -98,9 +112,9 @@ pub fn adjust(op: FlagOp, a: u64, r: u64) -> bool {
     match op {
         FlagOp::Known => a & AF != 0,
         FlagOp::Logic | FlagOp::Shl | FlagOp::Shr => false,
-        FlagOp::Add => r & 15 < a & 15,
+        FlagOp::Add | FlagOp::Inc | FlagOp::IncCarry => r & 15 < a & 15,
         FlagOp::AddCarry => r & 15 <= a & 15,
-        FlagOp::Sub => r & 15 > a & 15,
+        FlagOp::Sub | FlagOp::Dec | FlagOp::DecCarry => r & 15 > a & 15,
         FlagOp::SubBorrow => r & 15 >= a & 15,
     }
 }

@@ -13,9 +13,13 @@ pub mod moves;
 pub mod muldiv;
 pub mod operand;
 mod ops;
+mod plain_values;
+pub mod pure;
 pub mod shift;
 pub mod stack;
 pub mod strings;
 pub mod vector;
 
 pub use ops::{Ops, exec};
+/// For [`plain_values`], whose users may not name the decoder.
+pub use undercroft_decode::Size;

@@ -2,6 +2,7 @@
 
 use crate::Ops;
 use crate::operand::{get, imm, set, source};
+use crate::pure::Pure;
 use undercroft_decode::{Insn, Op, Reg, Shape, Size};
 
 /// MOV.
@@ -64,13 +65,9 @@ pub fn xchg<O: Ops>(o: &mut O, i: &Insn, size: Size, shape: Shape) -> Result<(),
     Ok(())
 }
 
-fn bswap64(a: u64, _: u64) -> u64 {
-    a.swap_bytes()
-}
-
 #[inline(always)]
 fn swap<O: Ops>(o: &mut O, v: O::V, size: Size) -> O::V {
-    let swapped = o.pure(bswap64, v, v);
+    let swapped = o.pure(Pure::SwapBytes, v, v);
     let n = o.imm(64 - u64::from(size.bits()));
     o.shr(swapped, n)
 }

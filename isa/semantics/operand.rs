@@ -19,32 +19,36 @@ pub fn get<O: Ops>(o: &mut O, r: Reg, size: Size) -> O::V {
 /// Writes a general register of this width: 32 bits clear the upper half, 8 and 16 bits leave the rest.
 #[inline(always)]
 pub fn set<O: Ops>(o: &mut O, r: Reg, size: Size, v: O::V) {
+    let (slot, whole) = written(o, r, size, v);
+    o.set_reg(slot, whole);
+}
+
+/// What [`set`] writes, and to which slot: for a body that decides later whether it does.
+#[inline(always)]
+pub fn written<O: Ops>(o: &mut O, r: Reg, size: Size, v: O::V) -> (Reg, O::V) {
     if !O::FAST && r.is_high_byte() {
+        let slot = Reg::gpr(r as u8 & 3);
         let low = o.zext(Size::B1, v);
         let eight = o.imm(8);
         let shifted = o.shl(low, eight);
-        return merge(o, Reg::gpr(r as u8 & 3), 0xff00, shifted);
+        return (slot, merged(o, slot, 0xff00, shifted));
     }
     match size {
-        Size::B8 => o.set_reg(r, v),
-        Size::B4 => {
-            let low = o.zext(size, v);
-            o.set_reg(r, low);
-        }
+        Size::B8 => (r, v),
+        Size::B4 => (r, o.zext(size, v)),
         _ => {
             let low = o.zext(size, v);
-            merge(o, r, size.mask(), low);
+            (r, merged(o, r, size.mask(), low))
         }
     }
 }
 
 #[inline(always)]
-fn merge<O: Ops>(o: &mut O, r: Reg, mask: u64, v: O::V) {
+fn merged<O: Ops>(o: &mut O, r: Reg, mask: u64, v: O::V) -> O::V {
     let old = o.reg(r);
     let keep = o.imm(!mask);
     let rest = o.and(old, keep);
-    let merged = o.or(rest, v);
-    o.set_reg(r, merged);
+    o.or(rest, v)
 }
 
 /// The immediate, of this width.

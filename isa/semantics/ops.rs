@@ -1,6 +1,7 @@
 //! The domain trait, and the one function that knows all bodies.
 
 use crate::flags::FlagOp;
+use crate::pure::Pure;
 use crate::{arith, bits, branch, moves, muldiv, shift, stack, strings};
 use undercroft_decode::{Cond, Insn, Op, Reg, Seg, Shape, Size};
 
@@ -51,7 +52,7 @@ pub trait Ops {
     /// The low bits, sign-extended to 64.
     fn sext(&mut self, from: Size, a: Self::V) -> Self::V;
     /// A pure function that no host instruction need exist for.
-    fn pure(&mut self, f: fn(u64, u64) -> u64, a: Self::V, b: Self::V) -> Self::V;
+    fn pure(&mut self, f: Pure, a: Self::V, b: Self::V) -> Self::V;
 
     /// `a == b`.
     fn eq(&mut self, a: Self::V, b: Self::V) -> Self::B;
@@ -64,6 +65,8 @@ pub trait Ops {
 
     /// Effective address of the memory operand: the offset in its segment.
     fn ea(&mut self, i: &Insn) -> Self::V;
+    /// Likewise, as if RSP had this value.
+    fn ea_with_rsp(&mut self, i: &Insn, rsp: Self::V) -> Self::V;
     /// Reads memory.
     fn load(&mut self, seg: Seg, offset: Self::V, size: Size) -> Result<Self::V, Self::Fault>;
     /// Writes memory.
@@ -72,14 +75,10 @@ pub trait Ops {
     fn load_place(&mut self, seg: Seg, offset: Self::V, size: Size) -> Result<(Self::V, Self::Place), Self::Fault>;
     /// Writes it. Cannot fail.
     fn store_place(&mut self, place: Self::Place, size: Size, v: Self::V);
-    /// The stack pointer, of the stack's width.
-    fn sp(&mut self) -> Self::V;
-    /// Writes the stack pointer, of the stack's width.
-    fn set_sp(&mut self, v: Self::V);
-    /// An address below the stack pointer, wrapped to the stack's width. Nothing needs to be done where that is 64 bits.
-    fn wrap_sp(&mut self, v: Self::V) -> Self::V {
-        v
-    }
+    /// The low bits that the stack's width has.
+    fn stack_address(&mut self, v: Self::V) -> Self::V;
+    /// RSP, whole, with the stack pointer of the stack's width replaced.
+    fn rsp_with(&mut self, v: Self::V) -> Self::V;
 
     /// The arithmetic flags become those of an operation.
     fn flags(&mut self, op: FlagOp, size: Size, a: Self::V, r: Self::V);
@@ -87,8 +86,6 @@ pub trait Ops {
     fn flags_if(&mut self, b: Self::B, op: FlagOp, size: Size, a: Self::V, r: Self::V);
     /// Likewise, with the operation chosen by a carry of 0 or 1.
     fn flags_by_carry(&mut self, c: Self::V, zero: FlagOp, one: FlagOp, size: Size, a: Self::V, r: Self::V);
-    /// Likewise, but CF stays.
-    fn flags_keep_carry(&mut self, op: FlagOp, size: Size, a: Self::V, r: Self::V);
     /// Some arithmetic flags (`mask`) are taken from a value in RFLAGS's format.
     fn flags_some(&mut self, mask: u64, v: Self::V);
     /// Likewise if a condition holds.
@@ -120,7 +117,8 @@ pub trait Ops {
     fn rip(&mut self, i: &Insn, offset: i32) -> Self::V;
     /// May RIP become this? `#GP(0)` if not canonical, or beyond the code segment's limit.
     fn check_target(&mut self, v: Self::V) -> Result<(), Self::Fault>;
-    /// Goes to the instruction's own target (`imm`).
+    /// Goes to the instruction's own target (`imm`). This and the next three decide where control goes when the body has returned: it may
+    /// still write registers.
     fn jump(&mut self, i: &Insn) -> Result<(), Self::Fault>;
     /// Goes to the instruction's own target if the condition holds, else on.
     fn branch(&mut self, b: Self::B, i: &Insn) -> Result<(), Self::Fault>;
@@ -131,7 +129,10 @@ pub trait Ops {
 
     /// An operation that is not written over this trait.
     fn helper(&mut self, i: &Insn) -> Result<(), Self::Fault>;
-    /// Does several steps of a repeated string instruction at once, if it can; the body then does nothing more.
+    /// The instruction does nothing if the condition holds. True: the domain knows that it does, and the body returns at once. False: the domain
+    /// knows that it does not, or leaves out by itself what follows. Called before anything has changed.
+    fn finish_if(&mut self, b: Self::B) -> bool;
+    /// Does several steps of a repeated string instruction at once, if it can; the body then does nothing more. The counter is not zero.
     fn string_bulk(&mut self, i: &Insn) -> Result<bool, Self::Fault>;
 }
 

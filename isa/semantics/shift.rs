@@ -110,6 +110,20 @@ fn top_bit<O: Ops>(o: &mut O, size: Size, v: O::V) -> O::V {
     o.shr(v, n)
 }
 
+/// RCL and RCR on plain values: a rotation of one bit more than the operand has. Result and carry. SDM volume 2, "RCL/RCR/ROL/ROR".
+#[inline(always)]
+pub fn rotate_carry(left: bool, size: Size, a: u64, count: u64, c: u64) -> (u64, u64) {
+    let bits = u64::from(size.bits()) + 1;
+    let n = count % bits;
+    if n == 0 {
+        return (a, c);
+    }
+    let wide = u128::from(c) << size.bits() | u128::from(a);
+    let n = if left { n } else { bits - n };
+    let rotated = wide << n | wide >> (bits - n);
+    (rotated as u64 & size.mask(), (rotated >> size.bits()) as u64 & 1)
+}
+
 /// CF and OF of a rotation: OF is defined for counts of one, and computed alike for others.
 #[inline(always)]
 fn rotate_flags<O: Ops>(o: &mut O, op: Op, size: Size, r: O::V, c: O::V) -> O::V {

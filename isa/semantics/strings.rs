@@ -13,10 +13,14 @@ use undercroft_decode::{Cond, Insn, Op, Reg, Rep, Seg, Size};
 pub fn string<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size) -> Result<(), O::Fault> {
     let width = i.addr_size();
     let repeated = i.rep() as u8 != Rep::None as u8;
-    if repeated && o.string_bulk(i)? {
-        return Ok(());
+    if repeated {
+        let count = get(o, Reg::Rcx, width);
+        let zero = o.imm(0);
+        let none = o.eq(count, zero);
+        if o.finish_if(none) || o.string_bulk(i)? {
+            return Ok(());
+        }
     }
-    // A repeated instruction whose counter is zero did nothing in `string_bulk`, which handles it for every domain.
     let down = o.direction();
     let up = o.imm(size.bytes());
     let back = o.imm(size.bytes().wrapping_neg());

@@ -203,9 +203,12 @@ fn virtio_entropy_request_writes_memory_and_sends_its_msi() {
     assert_eq!(board.ram.take_touched(), [3], "the processor hears of writes to its code");
 }
 
+/// Port, size, value of each write of a case.
+type Writes = &'static [(u16, u8, u32)];
+
 #[test]
 fn stop_devices_say_why() {
-    let cases: [(&[(u16, u8, u32)], BoardStop); 5] = [
+    let cases: [(Writes, BoardStop); 5] = [
         (&[(0xf4, 1, 0x10)], BoardStop::DebugExit(0x10)),
         (&[(0x604, 2, 7 << 10 | 1 << 13)], BoardStop::PowerOff),
         (&[(0xcf9, 1, 2), (0xcf9, 1, 6)], BoardStop::Reset),

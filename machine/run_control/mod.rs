@@ -100,7 +100,7 @@ impl Machine {
 
     fn run_on(&mut self, limits: RunLimits) -> Stop {
         for _ in 0..JUMPS_A_RUN {
-            let ticks_left = limits.tick.saturating_sub(self.cpu.now());
+            let ticks_left = limits.tick.saturating_sub(self.cpu.clock());
             let limit = limits.retired.min(self.cpu.retired().saturating_add(ticks_left));
             match self.cpu.run(limit) {
                 Exit::Limit => return Stop::Limit,
@@ -121,7 +121,7 @@ impl Machine {
                 }
             }
         }
-        Stop::Idle { until: self.cpu.next_event().unwrap_or(self.cpu.now()) }
+        Stop::Idle { until: self.cpu.next_event().unwrap_or(self.cpu.clock()) }
     }
 
     /// All processors wait: the clock jumps to what happens next, or there is a reason to stop.
@@ -149,7 +149,7 @@ impl Machine {
 
     /// Notes a jump; true when so many have been in vain that no event can be expected to wake anybody.
     fn is_in_vain(&mut self) -> bool {
-        let (now, retired) = (self.cpu.now(), self.cpu.retired());
+        let (now, retired) = (self.cpu.clock(), self.cpu.retired());
         let vain = match self.vain {
             Some(vain) if vain.retired == retired => Vain { jumps: vain.jumps + 1, ..vain },
             _ => Vain { since: now, jumps: 0, retired },
@@ -161,7 +161,7 @@ impl Machine {
     /// What people want to know about all processors.
     pub fn report(&self, why: String) -> Report {
         let processors = (0..self.cpu.cpus()).map(|n| ProcessorReport::new(n, self.cpu.state(n))).collect();
-        Report { why, tick: self.cpu.now(), retired: self.cpu.retired(), processors }
+        Report { why, tick: self.cpu.clock(), retired: self.cpu.retired(), processors }
     }
 }
 

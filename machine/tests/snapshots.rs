@@ -102,7 +102,7 @@ fn restored_disks_are_opened_again_or_elsewhere() {
         |disks: &[PathBuf]| Machine::restore(&mut bytes.as_slice(), disks).map(|machine| machine.state_hash());
     assert_eq!(restore(&[]).unwrap(), machine.state_hash());
     assert_eq!(restore(std::slice::from_ref(&there)).unwrap(), machine.state_hash());
-    assert!(matches!(restore(&[small.clone()]), Err(SnapshotError::Disk { .. })));
+    assert!(matches!(restore(std::slice::from_ref(&small)), Err(SnapshotError::Disk { .. })));
     assert!(matches!(
         restore(&[there.clone(), small.clone()]),
         Err(SnapshotError::DiskCount { given: 2, expected: 1 })

@@ -75,7 +75,7 @@ pub fn permits(found: &Result<Translation, WalkFault>, access: Access, rules: Ru
             AccessKind::Write => {
                 !(page.user && rules.smap && !access.smap_override) && (page.writable || !rules.write_protect)
             }
-            AccessKind::Fetch => !(page.user && rules.smep) && !(rules.no_execute && page.no_execute),
+            AccessKind::Fetch => !(page.user && rules.smep || rules.no_execute && page.no_execute),
         }
     };
     if allowed && !key_denies { Ok(()) } else { Err(code) }

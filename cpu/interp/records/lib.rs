@@ -173,7 +173,7 @@ mod tests {
     use undercroft_decode::{CodeSize, decode};
 
     fn record(bytes: &[u8], handler: usize) -> Record<usize> {
-        Record { handler, insn: decode(CodeSize::Bits64, bytes, 0).ok().expect("legal").insn }
+        Record { handler, insn: decode(CodeSize::Bits64, bytes, 0).unwrap_or_else(|e| panic!("{e:?}")).insn }
     }
 
     #[test]

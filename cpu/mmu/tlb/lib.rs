@@ -46,7 +46,7 @@ struct Entry {
 const fn empty(at: usize) -> Entry {
     Entry { read: none(at), write: none(at), fetch: none(at), addend: 0 }
 }
-const EMPTY_VIEW: [Entry; ENTRIES] = {
+static EMPTY_VIEW: [Entry; ENTRIES] = {
     let mut entries = [empty(0); ENTRIES];
     let mut at = 0;
     while at < ENTRIES {

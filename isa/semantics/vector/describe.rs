@@ -107,7 +107,7 @@ pub enum MmxState {
     Enters,
     /// [`MmxState::Enters`] with a register source, [`MmxState::Untouched`] with a memory source (CVTPI2PD).
     EntersUnlessMemory,
-    /// #MF for a pending x87 error; then all tags empty (EMMS).
+    /// #MF for a pending x87 error; then TOS := 0 and all tags empty (EMMS).
     Empties,
 }
 

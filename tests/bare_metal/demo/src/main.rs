@@ -7,8 +7,8 @@
 
 mod mandelbrot;
 
-use bare_metal_runtime::control::{self, cpuid, rdtsc};
-use bare_metal_runtime::{acpi, boot_info, catch, exit, image_main, print, println, processors, timers};
+use bare_metal_runtime::control::{cpuid, rdtsc};
+use bare_metal_runtime::{acpi, boot_info, catch, exit, features, image_main, print, println, processors, timers};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,7 +58,7 @@ fn show_processor() {
     println!("  addresses  {} bits physical, {} bits linear", widths & 0xFF, widths >> 8 & 0xFF);
     print!("  features  ");
     let mut column = 12;
-    for feature in control::FEATURES.iter().filter(|f| f.present()) {
+    for feature in features::FEATURES.iter().filter(|f| f.present()) {
         if column + feature.name.len() + 1 > 96 {
             print!("\n            ");
             column = 12;

@@ -47,6 +47,11 @@ pub mod reg {
 struct Stack([u8; 8192]);
 static STACKS: Shared<[Stack; 2]> = Shared::new([const { Stack([0; 8192]) }; 2]);
 
+/// Address of a snippet's first instruction.
+pub fn address_of(code: extern "C" fn()) -> u64 {
+    code as usize as u64
+}
+
 /// Top of the stack that [`Context::kernel`] and [`Context::user`] give out (levels 0 and 3).
 pub fn stack_top(user: bool) -> u64 {
     unsafe { &raw const (*STACKS.get())[user as usize] as u64 + 8192 - 64 }

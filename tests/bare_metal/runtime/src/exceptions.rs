@@ -87,6 +87,8 @@ pub struct Fault {
     pub cr4: u64,
     /// RSP of the handler when the stub began, less what the processor pushed.
     pub handler_rsp: u64,
+    /// RFLAGS in the handler; its arithmetic flags and DF are the stub's.
+    pub handler_rflags: u64,
     /// x87 control, status and tag word, last instruction and operand pointers, MXCSR: the first 32 bytes of FXSAVE64.
     pub fx: [u32; 8],
 }
@@ -290,6 +292,7 @@ fn fault_of(frame: &Frame, fx: [u32; 8]) -> Fault {
         cr0: frame.cr0,
         cr4: frame.cr4,
         handler_rsp: &raw const frame.rip as u64,
+        handler_rflags: crate::control::rflags(),
         fx,
     }
 }

@@ -1,10 +1,11 @@
 //! The test framework: a table of tests, one line for each result, a summary.
 //!
 //! Lines: `ok NAME`, `FAIL NAME: TEXT`, `skip NAME: REASON`, and at the end
-//! `RESULT pass=N fail=N skip=N`. The command line selects: `tests=PREFIX[,PREFIX...]`; `list` only lists;
-//! `verbose` names each test before it runs.
+//! `RESULT pass=N fail=N skip=N`. The command line selects: `tests=PREFIX[,PREFIX...]` runs only the tests whose
+//! module or whose name's beginning is listed, `without=` leaves such tests out; `list` only lists; `verbose` names each test
+//! before it runs.
 
-use crate::control::Feature;
+use crate::features::Feature;
 use crate::println;
 use core::fmt;
 
@@ -29,7 +30,7 @@ macro_rules! tests {
 /// Collects what a running test finds.
 pub struct Check {
     name: &'static str,
-    failed: bool,
+    failures: u32,
     skipped: Option<&'static str>,
 }
 
@@ -50,12 +51,13 @@ impl Check {
 
     /// Fails the test with a text; only the first failure's text is the result line, further ones are notes.
     pub fn fail(&mut self, text: fmt::Arguments) {
-        if self.failed {
-            println!("     {}: {}", self.name, text);
-        } else {
-            println!("FAIL {}: {}", self.name, text);
+        // Only the first few: one wrong rule may break hundreds of checks.
+        match self.failures {
+            0 => println!("FAIL {}: {}", self.name, text),
+            1..4 => println!("     {}: {}", self.name, text),
+            _ => {}
         }
-        self.failed = true;
+        self.failures += 1;
     }
 
     /// Says that this machine cannot run the test; the test should return then.
@@ -74,7 +76,7 @@ impl Check {
 
     /// Whether anything has failed so far.
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.failures != 0
     }
 }
 
@@ -92,9 +94,10 @@ pub struct Summary {
 /// Runs the selected tests of some tables; `between` brings the machine back to its usual state after each.
 pub fn run(tables: &[(&str, &[Test])], between: fn()) -> Summary {
     let info = crate::boot_info();
-    let selected = |module: &str, name: &str| match info.option("tests") {
-        None => true,
-        Some(list) => list.split(',').any(|p| module == p || name.starts_with(p)),
+    let named = |list: &str, module: &str, name: &str| list.split(',').any(|p| module == p || name.starts_with(p));
+    let selected = |module: &str, name: &str| {
+        info.option("tests").is_none_or(|list| named(list, module, name))
+            && !info.option("without").is_some_and(|list| named(list, module, name))
     };
     let mut sum = Summary::default();
     for (module, tests) in tables {
@@ -106,7 +109,7 @@ pub fn run(tables: &[(&str, &[Test])], between: fn()) -> Summary {
             if info.has_word("verbose") {
                 println!("run  {}", test.name);
             }
-            let mut check = Check { name: test.name, failed: false, skipped: None };
+            let mut check = Check { name: test.name, failures: 0, skipped: None };
             let escaped = crate::catch(|| (test.run)(&mut check));
             if let Some(fault) = escaped {
                 check.fail(format_args!(
@@ -114,7 +117,7 @@ pub fn run(tables: &[(&str, &[Test])], between: fn()) -> Summary {
                     fault.vector, fault.error, fault.rip, fault.cr2
                 ));
             }
-            match (check.failed, check.skipped) {
+            match (check.failures != 0, check.skipped) {
                 (true, _) => sum.fail += 1,
                 (false, Some(reason)) => {
                     println!("skip {}: {}", test.name, reason);

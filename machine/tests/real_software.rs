@@ -113,5 +113,5 @@ fn xen_starts_linux_as_its_first_domain() {
     let mut machine = builder.build().unwrap();
     let (stop, text) = run(&mut machine, None);
     assert_done(&stop, &text, "up");
-    assert!(text.contains("*** Building a PV Dom0 ***") && text.contains("Entering ACPI S5 state"), "{text}");
+    assert!(text.contains("Dom0 has maximum 1 VCPUs") && text.contains("Entering ACPI S5 state"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Real kernels on the machine: Debian's Linux and Xen, from `inputs/` (see tests/inputs/fetch.sh; UNDERCROFT_INPUTS overrides).
 //!
-//! They take up to some minutes and need files that are not part of the repository: `cargo test --release -p undercroft-machine -- --ignored`.
+//! They take up to some minutes; `--release` makes them faster.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -48,7 +48,6 @@ fn assert_done(stop: &Stop, text: &str, mode: &str) {
 }
 
 #[test]
-#[ignore = "needs inputs/"]
 fn linux_on_one_processor_reaches_user_space_and_powers_off() {
     let mut machine = linux("").build().unwrap();
     let (stop, text) = run(&mut machine, None);
@@ -59,7 +58,6 @@ fn linux_on_one_processor_reaches_user_space_and_powers_off() {
 }
 
 #[test]
-#[ignore = "needs inputs/"]
 fn linux_on_four_processors_repeats_itself_and_continues_from_a_snapshot() {
     let build = || linux("quiet").cpus(4).quantum(2000).build().unwrap();
     let mut first = build();
@@ -81,7 +79,6 @@ fn linux_on_four_processors_repeats_itself_and_continues_from_a_snapshot() {
 }
 
 #[test]
-#[ignore = "needs inputs/"]
 fn linux_shell_answers_what_is_typed() {
     let mut machine = linux("quiet mode=shell").build().unwrap();
     let (stop, text) = run(&mut machine, Some("# "));
@@ -95,7 +92,6 @@ fn linux_shell_answers_what_is_typed() {
 }
 
 #[test]
-#[ignore = "needs inputs/"]
 fn linux_writes_a_file_system_on_a_virtio_disk_and_reads_it_back() {
     let image = input("disk.img");
     let before = std::fs::metadata(&image).unwrap().modified().unwrap();
@@ -106,7 +102,6 @@ fn linux_writes_a_file_system_on_a_virtio_disk_and_reads_it_back() {
 }
 
 #[test]
-#[ignore = "needs inputs/"]
 fn xen_starts_linux_as_its_first_domain() {
     let builder = Machine::builder().memory(1 << 30).kernel(input("xen")).append("com1=115200,8n1 console=com1");
     let builder = builder.module(input("vmlinuz-generic"), "console=hvc0 quiet").module(input("initrd.cpio"), "");

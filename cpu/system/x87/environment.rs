@@ -16,14 +16,14 @@ type Done = Result<(), Exception>;
 /// The instruction, if it is one of this file.
 pub(super) fn entry(code: Code) -> Option<Entry> {
     Some(match code {
-        C::Fnstenv_m14byte => Entry::NoWait(|c, i| store_environment::<14>(c, i)),
-        C::Fnstenv_m28byte => Entry::NoWait(|c, i| store_environment::<28>(c, i)),
-        C::Fnsave_m94byte => Entry::NoWait(|c, i| save::<94>(c, i)),
-        C::Fnsave_m108byte => Entry::NoWait(|c, i| save::<108>(c, i)),
-        C::Fldenv_m14byte => Entry::Control(|c, i| load_environment::<14>(c, i)),
-        C::Fldenv_m28byte => Entry::Control(|c, i| load_environment::<28>(c, i)),
-        C::Frstor_m94byte => Entry::Control(|c, i| restore::<94>(c, i)),
-        C::Frstor_m108byte => Entry::Control(|c, i| restore::<108>(c, i)),
+        C::Fnstenv_m14byte => Entry::NoWait(store_environment::<14>),
+        C::Fnstenv_m28byte => Entry::NoWait(store_environment::<28>),
+        C::Fnsave_m94byte => Entry::NoWait(save::<94>),
+        C::Fnsave_m108byte => Entry::NoWait(save::<108>),
+        C::Fldenv_m14byte => Entry::Control(load_environment::<14>),
+        C::Fldenv_m28byte => Entry::Control(load_environment::<28>),
+        C::Frstor_m94byte => Entry::Control(restore::<94>),
+        C::Frstor_m108byte => Entry::Control(restore::<108>),
         _ => return None,
     })
 }

@@ -93,7 +93,7 @@ fn run(cpu: &mut Cpu, i: &Insn, entry: Entry) -> Result<Flow, Exception> {
 
 /// An exception that an earlier instruction left pending is reported now: `#MF`, or with CR0.NE = 0 by FERR#. True: the processor waits for the
 /// interrupt that the machine makes of FERR#. SDM volume 1, "Software Exception Handling"; appendix "MS-DOS* Compatibility Sub-mode".
-fn report_pending(cpu: &mut Cpu) -> Result<bool, Exception> {
+pub(crate) fn report_pending(cpu: &mut Cpu) -> Result<bool, Exception> {
     if cpu.s.fpu.status & stack::ES == 0 {
         return Ok(false);
     }

@@ -54,30 +54,30 @@ macro_rules! handlers {
 }
 
 handlers! {
-    Fadd_st0_sti | Fadd_sti_st0 => |c, i| registers(c, i, x87::add);
-    Fmul_st0_sti | Fmul_sti_st0 => |c, i| registers(c, i, x87::mul);
-    Fsub_st0_sti | Fsub_sti_st0 => |c, i| registers(c, i, x87::sub);
-    Fsubr_st0_sti | Fsubr_sti_st0 => |c, i| registers(c, i, |e, a, b| x87::sub(e, b, a));
-    Fdiv_st0_sti | Fdiv_sti_st0 => |c, i| registers(c, i, x87::div);
-    Fdivr_st0_sti | Fdivr_sti_st0 => |c, i| registers(c, i, |e, a, b| x87::div(e, b, a));
-    Faddp_sti_st0 => |c, i| registers_pop(c, i, x87::add);
-    Fmulp_sti_st0 => |c, i| registers_pop(c, i, x87::mul);
-    Fsubp_sti_st0 => |c, i| registers_pop(c, i, x87::sub);
-    Fsubrp_sti_st0 => |c, i| registers_pop(c, i, |e, a, b| x87::sub(e, b, a));
-    Fdivp_sti_st0 => |c, i| registers_pop(c, i, x87::div);
-    Fdivrp_sti_st0 => |c, i| registers_pop(c, i, |e, a, b| x87::div(e, b, a));
-    Fadd_m32fp => |c, i| single(c, i, x87::add);
-    Fmul_m32fp => |c, i| single(c, i, x87::mul);
-    Fsub_m32fp => |c, i| single(c, i, x87::sub);
-    Fsubr_m32fp => |c, i| single(c, i, |e, a, b| x87::sub(e, b, a));
-    Fdiv_m32fp => |c, i| single(c, i, x87::div);
-    Fdivr_m32fp => |c, i| single(c, i, |e, a, b| x87::div(e, b, a));
-    Fadd_m64fp => |c, i| double(c, i, x87::add);
-    Fmul_m64fp => |c, i| double(c, i, x87::mul);
-    Fsub_m64fp => |c, i| double(c, i, x87::sub);
-    Fsubr_m64fp => |c, i| double(c, i, |e, a, b| x87::sub(e, b, a));
-    Fdiv_m64fp => |c, i| double(c, i, x87::div);
-    Fdivr_m64fp => |c, i| double(c, i, |e, a, b| x87::div(e, b, a));
+    Fadd_st0_sti | Fadd_sti_st0 => registers::<Add>;
+    Fmul_st0_sti | Fmul_sti_st0 => registers::<Mul>;
+    Fsub_st0_sti | Fsub_sti_st0 => registers::<Sub>;
+    Fsubr_st0_sti | Fsubr_sti_st0 => registers::<SubReverse>;
+    Fdiv_st0_sti | Fdiv_sti_st0 => registers::<Div>;
+    Fdivr_st0_sti | Fdivr_sti_st0 => registers::<DivReverse>;
+    Faddp_sti_st0 => registers_pop::<Add>;
+    Fmulp_sti_st0 => registers_pop::<Mul>;
+    Fsubp_sti_st0 => registers_pop::<Sub>;
+    Fsubrp_sti_st0 => registers_pop::<SubReverse>;
+    Fdivp_sti_st0 => registers_pop::<Div>;
+    Fdivrp_sti_st0 => registers_pop::<DivReverse>;
+    Fadd_m32fp => single::<Add>;
+    Fmul_m32fp => single::<Mul>;
+    Fsub_m32fp => single::<Sub>;
+    Fsubr_m32fp => single::<SubReverse>;
+    Fdiv_m32fp => single::<Div>;
+    Fdivr_m32fp => single::<DivReverse>;
+    Fadd_m64fp => double::<Add>;
+    Fmul_m64fp => double::<Mul>;
+    Fsub_m64fp => double::<Sub>;
+    Fsubr_m64fp => double::<SubReverse>;
+    Fdiv_m64fp => double::<Div>;
+    Fdivr_m64fp => double::<DivReverse>;
     Fld_m32fp => |c, i| load32(c, i, x87::load_f32);
     Fld_m64fp => |c, i| load64(c, i, x87::load_f64);
     Fld_m80fp => load_extended;
@@ -149,63 +149,76 @@ fn valid(cpu: &Cpu, n: u8) -> Option<F80> {
 #[inline(always)]
 fn raise(cpu: &mut Cpu, flags: Flags, c1: bool) {
     let fpu = &mut cpu.s.fpu;
-    fpu.status = fpu.status & !C1 | u16::from(flags.bits()) | u16::from(c1) * C1;
+    fpu.status = fpu.status & !C1 | u16::from(flags.bits()) | (u16::from(c1) * C1);
 }
 
-/// The function in the environment of the control word, the usual one being a constant.
+/// An arithmetic operation. A trait, since only a method can be forced to become part of its caller.
+trait Operation {
+    fn apply<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80>;
+}
+macro_rules! operations {
+    ($($name:ident |$e:ident, $a:ident, $b:ident| $value:expr;)*) => {$(
+        struct $name;
+        impl Operation for $name {
+            #[inline(always)]
+            fn apply<A: Operand, B: Operand>($e: Env, $a: A, $b: B) -> Computed<F80> {
+                $value
+            }
+        }
+    )*};
+}
+operations! {
+    Add |e, a, b| x87::add(e, a, b);
+    Mul |e, a, b| x87::mul(e, a, b);
+    Sub |e, a, b| x87::sub(e, a, b);
+    SubReverse |e, a, b| x87::sub(e, b, a);
+    Div |e, a, b| x87::div(e, a, b);
+    DivReverse |e, a, b| x87::div(e, b, a);
+}
+
+/// The operation in the environment of the control word, the usual one being a constant.
 #[inline(always)]
-fn compute<A: Operand, B: Operand>(
-    cpu: &Cpu,
-    a: A,
-    b: B,
-    f: impl Fn(Env, A, B) -> Computed<F80> + Copy,
-) -> Computed<F80> {
+fn compute<O: Operation, A: Operand, B: Operand>(cpu: &Cpu, a: A, b: B) -> Computed<F80> {
     let control = cpu.s.fpu.control;
-    if control & CONTROL == DEFAULT_CONTROL { f(DEFAULT_ENV, a, b) } else { unusual(control, a, b, f) }
+    if control & CONTROL == DEFAULT_CONTROL { O::apply(DEFAULT_ENV, a, b) } else { unusual::<O, A, B>(control, a, b) }
 }
 #[inline(never)]
-fn unusual<A: Operand, B: Operand>(control: u16, a: A, b: B, f: impl Fn(Env, A, B) -> Computed<F80>) -> Computed<F80> {
-    f(Env::from_fcw(control), a, b)
+fn unusual<O: Operation, A: Operand, B: Operand>(control: u16, a: A, b: B) -> Computed<F80> {
+    O::apply(Env::from_fcw(control), a, b)
 }
 
 #[inline(always)]
-fn registers(cpu: &mut Cpu, i: &Insn, f: impl Fn(Env, F80, F80) -> Computed<F80> + Copy) -> Option<()> {
+fn registers<O: Operation>(cpu: &mut Cpu, i: &Insn) -> Option<()> {
     let (to, from) = (number(i.dst), number(i.src));
-    let result = compute(cpu, valid(cpu, to)?, valid(cpu, from)?, f);
+    let result = compute::<O, F80, F80>(cpu, valid(cpu, to)?, valid(cpu, from)?);
     raise(cpu, result.flags, result.c1);
     cpu.s.fpu.set_st(to, result.value);
     note(cpu, i)
 }
 #[inline(always)]
-fn registers_pop(cpu: &mut Cpu, i: &Insn, f: impl Fn(Env, F80, F80) -> Computed<F80> + Copy) -> Option<()> {
-    registers(cpu, i, f)?;
+fn registers_pop<O: Operation>(cpu: &mut Cpu, i: &Insn) -> Option<()> {
+    registers::<O>(cpu, i)?;
     cpu.s.fpu.pop();
     Some(())
 }
 #[inline(always)]
-fn with_memory<M: Operand>(
-    cpu: &mut Cpu,
-    i: &Insn,
-    at: u64,
-    operand: M,
-    f: impl Fn(Env, F80, M) -> Computed<F80> + Copy,
-) -> Option<()> {
-    let result = compute(cpu, valid(cpu, 0)?, operand, f);
+fn with_memory<O: Operation, M: Operand>(cpu: &mut Cpu, i: &Insn, at: u64, operand: M) -> Option<()> {
+    let result = compute::<O, F80, M>(cpu, valid(cpu, 0)?, operand);
     raise(cpu, result.flags, result.c1);
     cpu.s.fpu.set_st(0, result.value);
     note_data(cpu, i, at)
 }
 #[inline(always)]
-fn single(cpu: &mut Cpu, i: &Insn, f: impl Fn(Env, F80, M32) -> Computed<F80> + Copy) -> Option<()> {
+fn single<O: Operation>(cpu: &mut Cpu, i: &Insn) -> Option<()> {
     let at = address(cpu, i);
     let operand = cpu.mmu.tlb.load::<u32>(at)?;
-    with_memory(cpu, i, at, M32(operand), f)
+    with_memory::<O, M32>(cpu, i, at, M32(operand))
 }
 #[inline(always)]
-fn double(cpu: &mut Cpu, i: &Insn, f: impl Fn(Env, F80, M64) -> Computed<F80> + Copy) -> Option<()> {
+fn double<O: Operation>(cpu: &mut Cpu, i: &Insn) -> Option<()> {
     let at = address(cpu, i);
     let operand = cpu.mmu.tlb.load::<u64>(at)?;
-    with_memory(cpu, i, at, M64(operand), f)
+    with_memory::<O, M64>(cpu, i, at, M64(operand))
 }
 
 #[inline(always)]

@@ -3,11 +3,11 @@
 use super::environment::full_tag_word;
 use crate::events::{Exception, Flow};
 use crate::state::Segment;
-use crate::testing::{execute, long, protected, real};
+use crate::testing::{execute, long, protected, real, real_with_log};
 use crate::vcpu::Cpu;
 use undercroft_decode::{Reg, Seg};
 use undercroft_float::F80;
-use undercroft_spec::x86::control::{cr0, rflags};
+use undercroft_spec::x86::control::{cr0, cr4, rflags};
 
 const NEXT: Result<Flow, Exception> = Ok(Flow::Next);
 /// Where memory operands lie; RAX points there.
@@ -38,6 +38,11 @@ fn run(cpu: &mut Cpu, instructions: &[&[u8]]) {
 fn set_masks(cpu: &mut Cpu, masks: u16) {
     assert!(cpu.ram.store(AREA, 2, u64::from(0x340 | masks)));
     run(cpu, &[&[0xd9, 0x28]]);
+}
+/// Any instruction, those that are no helpers of this folder too.
+fn step(cpu: &mut Cpu, bytes: &[u8]) -> Result<Flow, Exception> {
+    let insn = undercroft_decode::decode(cpu.s.code_size(), bytes, 0).unwrap_or_else(|e| panic!("{e:?}")).insn;
+    crate::interp::step(cpu, &insn)
 }
 fn status(cpu: &Cpu) -> u16 {
     cpu.s.fpu.status
@@ -207,13 +212,85 @@ fn fldcw_that_unmasks_a_flag_sets_es_and_masking_clears_it() {
 }
 #[test]
 fn pending_exception_without_ne_goes_to_the_bus() {
-    let mut cpu = prepared(long(0));
-    set_masks(&mut cpu, 0x3b);
-    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    let (cpu, log) = real_with_log();
+    let mut cpu = prepared(cpu);
     cpu.s.cr0 &= !cr0::NE;
-    // The test bus asserts IGNNE#.
-    run(&mut cpu, &[FWAIT, FLD1]);
-    assert_eq!(cpu.s.fpu.status & 0xff, 0x84);
+    cpu.s.cr4 |= cr4::OSFXSR;
+    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    cpu.s.fpu.control = 0x37b;
+    cpu.s.fpu.summarize();
+    // PXOR MM0, MM0 waits as x87 instructions do.
+    let pxor: &[u8] = &[0x0f, 0xef, 0xc0];
+    log.borrow_mut().waits = true;
+    for bytes in [FWAIT, FLD1, pxor] {
+        let before = cpu.s.fpu.clone();
+        assert_eq!(step(&mut cpu, bytes), Ok(Flow::Again));
+        assert_eq!(cpu.s.fpu, before);
+    }
+    assert_eq!(log.borrow().errors, 3);
+    // FNSTSW AX does not wait.
+    run(&mut cpu, &[&[0xdf, 0xe0]]);
+    assert_eq!(log.borrow().errors, 3);
+    // IGNNE#: on without regard to the exception.
+    log.borrow_mut().waits = false;
+    run(&mut cpu, &[FWAIT, FLDZ]);
+    assert_eq!((log.borrow().errors, cpu.s.fpu.st(0)), (5, F80::ZERO));
+}
+#[test]
+fn mmx_registers_are_physical_registers_and_their_use_sets_top_and_tags() {
+    let mut cpu = prepared(long(0));
+    // ST(0) is R6 here.
+    run(&mut cpu, &[FLD1, FLD1]);
+    assert!(cpu.ram.store(AREA, 8, 0x1122_3344_5566_7788));
+    // MOVQ MM6, [RAX].
+    assert_eq!(step(&mut cpu, &[0x0f, 0x6f, 0x30]), NEXT);
+    assert_eq!((status(&cpu), cpu.s.fpu.tag), (0, 0));
+    assert_eq!(cpu.s.fpu.st(6), F80 { significand: 0x1122_3344_5566_7788, sign_exponent: 0xffff });
+    assert_eq!(cpu.s.fpu.st(7), F80::ONE);
+    // A store reads MM7, which is where the first FLD1 went.
+    assert_eq!(step(&mut cpu, &[0x0f, 0x7f, 0x38]), NEXT);
+    assert_eq!(memory(&cpu, 0, 8), 1 << 63);
+    // FNSTENV shows what the registers hold; EMMS empties all.
+    run(&mut cpu, &[&[0xd9, 0x70, 0x20]]);
+    assert_eq!(memory(&cpu, 0x28, 2), 0x2555);
+    run(&mut cpu, &[&[0xd9, 0xf7]]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), NEXT);
+    assert_eq!((status(&cpu), cpu.s.fpu.tag), (0, 0xffff));
+}
+#[test]
+fn mmx_that_faults_leaves_top_and_tags() {
+    let mut cpu = prepared(long(0));
+    run(&mut cpu, &[FLD1]);
+    let before = cpu.s.fpu.clone();
+    for bytes in [&[0x0f, 0x6f, 0x03], &[0x0f, 0x7f, 0x03]] {
+        assert_eq!(step(&mut cpu, bytes).expect_err("page fault").vector, 14);
+        assert_eq!(cpu.s.fpu, before);
+    }
+    cpu.s.cr0 |= cr0::TS;
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::nm()));
+    cpu.s.cr0 |= cr0::EM;
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::ud()));
+}
+#[test]
+fn mmx_reports_pending_exception_before_its_memory_fault() {
+    let mut cpu = prepared(long(0));
+    run(&mut cpu, &[FLDZ, FLD1, &[0xd8, 0xf1]]);
+    set_masks(&mut cpu, 0x3b);
+    assert_eq!(step(&mut cpu, &[0x0f, 0x6f, 0x03]), Err(Exception::mf()));
+    assert_eq!(step(&mut cpu, &[0x0f, 0x77]), Err(Exception::mf()));
+}
+#[test]
+fn fxsave_abridged_tag_follows_physical_registers() {
+    let mut cpu = prepared(long(0));
+    // R7, R6, R5 valid; R6 freed.
+    run(&mut cpu, &[FLD1, FLDZ, FLD1, &[0xdd, 0xc1]]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0xae, 0x00]), NEXT);
+    assert_eq!((memory(&cpu, 4, 1), memory(&cpu, 2, 2)), (0xa0, 0x2800));
+    let before = cpu.s.fpu.clone();
+    run(&mut cpu, &[FNINIT]);
+    assert_eq!(step(&mut cpu, &[0x0f, 0xae, 0x08]), NEXT);
+    assert_eq!(full_tag_word(&cpu.s.fpu), full_tag_word(&before));
+    assert_eq!((status(&cpu), cpu.s.fpu.st(0)), (0x2800, F80::ONE));
 }
 #[test]
 fn availability_by_ts_em_and_mp() {
@@ -237,7 +314,7 @@ fn fstp_that_faults_changes_nothing() {
     let mut cpu = prepared(long(0));
     run(&mut cpu, &[FLD1]);
     let before = cpu.s.fpu.clone();
-    // FSTP m32, m64, m80, FISTP m32, FBSTP; also FSTP of an empty register, FNSAVE, FNSTENV.
+    // FSTP m32, m64, m80, FISTP m32, FBSTP, FNSAVE, FNSTENV; below FSTP of an empty register.
     let stores: [&[u8]; 7] =
         [&[0xd9, 0x1b], &[0xdd, 0x1b], &[0xdb, 0x3b], &[0xdb, 0x1b], &[0xdf, 0x33], &[0xdd, 0x33], &[0xd9, 0x33]];
     for bytes in stores {
@@ -417,4 +494,89 @@ fn every_x87_encoding_is_an_instruction_or_undefined_without_panic() {
             assert_ne!(outcome, Err(Exception::ud()), "{bytes:x?} {:?}", decoded.insn.code());
         }
     }
+}
+
+/// A small generator, the same in each run.
+struct Random(u64);
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+/// Encodings with quick handlers; memory operands are [RAX + disp8].
+fn random_instruction(random: &mut Random) -> Vec<u8> {
+    let st = random.next() as u8 & 3;
+    let disp = (random.next() as u8 & 7) * 16;
+    let arithmetic = random.next() as u8 & 7;
+    match random.next() % 12 {
+        0 => vec![0xd8, 0xc0 | arithmetic << 3 | st],
+        // FADD to FDIV with ST(i) as destination, with and without pop; never DC D0 and DE D0.
+        1 => vec![0xdc, [0xc0, 0xc8, 0xe0, 0xe8, 0xf0, 0xf8][random.next() as usize % 6] | st],
+        2 => vec![0xde, [0xc0, 0xc8, 0xe0, 0xe8, 0xf0, 0xf8][random.next() as usize % 6] | st],
+        3 => vec![[0xd8, 0xdc, 0xda, 0xde][random.next() as usize % 4], 0x40 | arithmetic << 3, disp],
+        4 | 5 => vec![[0xd9, 0xdd, 0xdb, 0xdf][random.next() as usize % 4], 0x40, disp],
+        6 => vec![0xdb, 0x68, disp],
+        7 => vec![[0xd9, 0xdd, 0xdb, 0xdf][random.next() as usize % 4], 0x58, disp],
+        8 => vec![0xd9, [0xc0, 0xc8][random.next() as usize % 2] | st],
+        9 => vec![0xdd, [0xd0, 0xd8, 0xe0, 0xe8][random.next() as usize % 4] | st],
+        10 => vec![[0xdb, 0xdf][random.next() as usize % 2], [0xe8, 0xf0][random.next() as usize % 2] | st],
+        _ => vec![0xd9, [0xe0, 0xe1, 0xe4, 0xe5, 0xe8, 0xeb, 0xee, 0xf6, 0xf7, 0xfa][random.next() as usize % 10]],
+    }
+}
+#[test]
+fn quick_handlers_agree_with_general_instructions() {
+    use crate::testing::CODE;
+    const COUNT: u64 = 40;
+    let mut random = Random(1);
+    let mut valid = 0;
+    for round in 0..2000 {
+        let mut quick = prepared(long(0));
+        let mut general = prepared(long(0));
+        let control = 0x37f & !0xf00 | (random.next() as u16 & 0xf00);
+        let control = if round % 2 == 0 { 0x37f } else { control };
+        for at in (0..256).step_by(4) {
+            // Numbers of moderate size in every format, and now and then anything.
+            let word = match (at / 4 % 4, random.next() % 16) {
+                (_, 0) => random.next() << 1,
+                (0, _) => random.next() & 0x7f_ffff | 0x3f80_0000,
+                (1, _) => random.next() & 0xf_ffff | 0xbff0_0000,
+                (2, _) => 0x3ffe + (random.next() & 3) | (random.next() & 1) << 15,
+                _ => 0,
+            };
+            for cpu in [&quick, &general] {
+                assert!(cpu.ram.store(AREA + at, 4, word));
+            }
+        }
+        let mut code = Vec::new();
+        let mut starts = Vec::new();
+        for n in 0..COUNT {
+            starts.push(code.len());
+            // Mostly loads first, so that the stack is not empty.
+            let bytes = if n < 3 { vec![0xdd, 0x40, n as u8 * 16] } else { random_instruction(&mut random) };
+            code.extend(bytes);
+        }
+        starts.push(code.len());
+        for cpu in [&mut quick, &mut general] {
+            cpu.s.fpu.control = control;
+            assert!(cpu.ram.write(CODE, &code));
+            cpu.s.rip = CODE;
+        }
+        // Once so that the TLB knows the area, then for good.
+        quick.load(Seg::Ds, AREA, undercroft_decode::Size::B8).expect("mapped");
+        quick.store(Seg::Ds, AREA + 0x100, undercroft_decode::Size::B8, 0).expect("mapped");
+        quick.run(COUNT);
+        for n in 0..COUNT as usize {
+            general.s.rip = CODE + starts[n] as u64;
+            assert_eq!(execute(&mut general, &code[starts[n]..starts[n + 1]]), NEXT);
+        }
+        let text = format!("round {round}: {code:x?}");
+        assert_eq!(quick.s.fpu, general.s.fpu, "{text}");
+        assert_eq!(quick.s.rflags(), general.s.rflags(), "{text}");
+        for at in (0..256).step_by(8) {
+            assert_eq!(memory(&quick, at, 8), memory(&general, at, 8), "{at:x} {text}");
+        }
+        valid += u32::from(quick.s.fpu.status & 0x40 == 0);
+    }
+    assert!(valid > 50, "{valid} rounds without stack faults");
 }

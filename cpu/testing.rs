@@ -66,6 +66,9 @@ pub struct BusLog {
     pub io_value: u32,
     /// Level of INTR.
     pub intr: bool,
+    /// How often FERR# was asserted; and whether IGNNE# is not asserted in answer.
+    pub errors: u32,
+    pub waits: bool,
     /// Vector that the acknowledge cycle returns.
     pub vector: u8,
 }
@@ -97,6 +100,11 @@ impl Bus for TestBus {
         self.0.borrow().vector
     }
     fn eoi(&mut self, _now: u64, _vector: u8) {}
+    fn floating_point_error(&mut self, _now: u64) -> bool {
+        let mut log = self.0.borrow_mut();
+        log.errors += 1;
+        !log.waits
+    }
     fn stop_requested(&self) -> bool {
         false
     }

@@ -29,6 +29,7 @@ pub type Cursor = records::Cursor<Handler>;
 /// A record.
 pub type Record = records::Record<Handler>;
 
+pub(crate) use handlers::general;
 pub use slow::step;
 
 /// Runs a block, and those it leads to, for at most `budget` instructions. RIP is that of the block.

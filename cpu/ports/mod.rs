@@ -44,6 +44,12 @@ pub trait Bus: std::any::Any {
     fn acknowledge(&mut self) -> u8;
     /// A local APIC's EOI of a level-triggered vector, for the I/O APIC.
     fn eoi(&mut self, now: u64, vector: u8);
+    /// FERR#: with CR0.NE = 0 an x87 exception is pending that the machine is to make an interrupt of (IRQ13 of a PC). Called by each
+    /// instruction that waits for it. True: IGNNE# is asserted, the processor goes on without regard to the exception; false: it waits for the
+    /// interrupt. A machine without these lines ignores the exception.
+    fn floating_point_error(&mut self, _now: u64) -> bool {
+        true
+    }
     /// Has a device asked for the machine to stop (power-off, reset, debug exit)? The run loop then returns to the machine.
     fn stop_requested(&self) -> bool;
 }

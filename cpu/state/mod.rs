@@ -29,32 +29,36 @@ pub enum Activity {
 }
 
 /// x87 and SSE state, and what XSAVE manages besides.
+///
+/// The order of the fields matters to speed: a compiler may read a 16-bit field that lies on a multiple of four as 32 bits, which waits for
+/// recent stores to the upper half. So what x87 instructions store lies on odd places, and beside what they read lies what they do not store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Fpu {
-    /// Physical data registers R0 to R7 (not relative to TOP): significand.
-    pub significand: [u64; 8],
-    /// Physical data registers R0 to R7: sign and exponent.
-    pub sign_exponent: [u16; 8],
-    /// Control word.
-    pub control: u16,
-    /// Status word, TOP included.
-    pub status: u16,
-    /// Tag word in its 16-bit form (two bits a register): only "empty" (3) counts, the rest is computed where it is stored.
-    pub tag: u16,
-    /// Last opcode (11 bits).
-    pub opcode: u16,
-    /// Last instruction pointer.
-    pub instruction: u64,
-    /// Selector of the last instruction pointer.
-    pub instruction_selector: u16,
-    /// Last data pointer.
-    pub data: u64,
-    /// Selector of the last data pointer.
-    pub data_selector: u16,
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
+    /// Physical data registers R0 to R7 (not relative to TOP): significand.
+    pub significand: [u64; 8],
+    /// Last instruction pointer.
+    pub instruction: u64,
+    /// Last data pointer.
+    pub data: u64,
+    /// Physical data registers R0 to R7: sign and exponent.
+    pub sign_exponent: [u16; 8],
     /// MXCSR.
     pub mxcsr: u32,
+    /// Selector of the last instruction pointer.
+    pub instruction_selector: u16,
+    /// Status word, TOP included.
+    pub status: u16,
+    /// Selector of the last data pointer.
+    pub data_selector: u16,
+    /// Tag word in its 16-bit form (two bits a register): only "empty" (3) counts, the rest is computed where it is stored.
+    pub tag: u16,
+    /// Control word.
+    pub control: u16,
+    /// Last opcode (11 bits).
+    pub opcode: u16,
 }
 
 impl Default for Fpu {

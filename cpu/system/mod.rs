@@ -39,7 +39,7 @@ mod task_tests;
 mod tests;
 mod timestamp;
 mod wide_move;
-mod x87;
+pub(crate) mod x87;
 mod xsave;
 
 use crate::events::{Exception, Flow};

@@ -188,22 +188,6 @@ pub(crate) fn finish(env: Env, precision: u32, denormal: Flags, outcome: Outcome
     }
 }
 
-#[inline]
-fn binary(
-    env: Env,
-    a: impl Operand,
-    b: impl Operand,
-    fast: impl Fn(Env, F80, F80) -> Option<Computed<F80>>,
-    operation: impl Fn(Rounding, Number, Number) -> Outcome,
-) -> Computed<F80> {
-    if let (Some(a), Some(b)) = (a.register(), b.register())
-        && let Some(result) = fast(env, a, b)
-    {
-        return result;
-    }
-    general(env, a, b, operation)
-}
-
 /// The general path, out of line: what [`fast`] does not do.
 #[inline(never)]
 fn general(
@@ -220,27 +204,47 @@ fn general(
 }
 
 /// FADD, FIADD: `a + b`.
-#[inline]
+#[inline(always)]
 pub fn add<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, fast::add, arith::add)
+    if let (Some(x), Some(y)) = (a.register(), b.register())
+        && let Some(result) = fast::add(env, x, y)
+    {
+        return result;
+    }
+    general(env, a, b, arith::add)
 }
 
 /// FSUB, FSUBR, FISUB: `a - b`.
-#[inline]
+#[inline(always)]
 pub fn sub<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, fast::sub, arith::sub)
+    if let (Some(x), Some(y)) = (a.register(), b.register())
+        && let Some(result) = fast::sub(env, x, y)
+    {
+        return result;
+    }
+    general(env, a, b, arith::sub)
 }
 
 /// FMUL, FIMUL: `a * b`.
-#[inline]
+#[inline(always)]
 pub fn mul<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, fast::mul, arith::mul)
+    if let (Some(x), Some(y)) = (a.register(), b.register())
+        && let Some(result) = fast::mul(env, x, y)
+    {
+        return result;
+    }
+    general(env, a, b, arith::mul)
 }
 
 /// FDIV, FDIVR, FIDIV: `a / b`.
-#[inline]
+#[inline(always)]
 pub fn div<A: Operand, B: Operand>(env: Env, a: A, b: B) -> Computed<F80> {
-    binary(env, a, b, fast::div, arith::div)
+    if let (Some(x), Some(y)) = (a.register(), b.register())
+        && let Some(result) = fast::div(env, x, y)
+    {
+        return result;
+    }
+    general(env, a, b, arith::div)
 }
 
 /// FSQRT.
@@ -253,7 +257,18 @@ pub fn sqrt(env: Env, a: F80) -> Computed<F80> {
 }
 
 /// FCOM, FICOM, FTST (`b` zero) with [`Signals::AllNans`]; FUCOM with [`Signals::SignallingNans`].
-pub fn compare(a: impl Operand, b: impl Operand, signals: Signals) -> (Relation, Flags) {
+#[inline]
+pub fn compare<A: Operand, B: Operand>(a: A, b: B, signals: Signals) -> (Relation, Flags) {
+    if let (Some(x), Some(y)) = (a.register(), b.register())
+        && let Some(relation) = fast::compare(x, y)
+    {
+        return (relation, Flags::empty());
+    }
+    general_compare(a, b, signals)
+}
+
+#[inline(never)]
+fn general_compare(a: impl Operand, b: impl Operand, signals: Signals) -> (Relation, Flags) {
     let (a, b) = (a.number(), b.number());
     let any = |class| a.class == class || b.class == class;
     if any(Class::Unsupported) || any(Class::SignallingNan) {

@@ -2,19 +2,21 @@
 //!
 //! SDM volume 2, FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, FRNDINT.
 
-use super::{Computed, FULL_PRECISION, denormal_flag, finish, special_operands};
+use super::{Computed, FULL_PRECISION, denormal_flag, fast, finish, special_operands};
 use crate::arith::{self, Outcome};
 use crate::env::{Env, Flags};
 use crate::format::{Class, F32, F64, F80, Format, INTEGER_BIT, Number};
 use crate::round::{Destination, Exact, round};
 
 /// FLD m32fp. With an unmasked IE nothing is pushed; an unmasked DE is reported and the value pushed all the same.
+#[inline]
 #[must_use]
 pub fn load_f32(bits: u32) -> (F80, Flags) {
     load(F32::unpack(bits))
 }
 
 /// FLD m64fp. With an unmasked IE nothing is pushed; an unmasked DE is reported and the value pushed all the same.
+#[inline]
 #[must_use]
 pub fn load_f64(bits: u64) -> (F80, Flags) {
     load(F64::unpack(bits))
@@ -30,16 +32,25 @@ fn load(n: Number) -> (F80, Flags) {
 }
 
 /// FST m32fp. With an unmasked IE, OE or UE nothing is stored or popped.
+#[inline]
 pub fn store_f32(env: Env, a: F80) -> Computed<u32> {
+    if let Some(r) = fast::narrow(env, a, F32::PRECISION, F32::EMAX) {
+        let sign = u32::from(a.sign_exponent >> 15) << 31;
+        return Computed { value: r.value as u32 | sign, flags: r.flags, c1: r.c1 };
+    }
     store::<F32>(env, a)
 }
 
 /// FST m64fp. With an unmasked IE, OE or UE nothing is stored or popped.
+#[inline]
 pub fn store_f64(env: Env, a: F80) -> Computed<u64> {
+    if let Some(r) = fast::narrow(env, a, F64::PRECISION, F64::EMAX) {
+        return Computed { value: r.value | u64::from(a.sign_exponent >> 15) << 63, ..r };
+    }
     store::<F64>(env, a)
 }
 
-#[inline]
+#[inline(never)]
 fn store<F: Format>(env: Env, a: F80) -> Computed<F::Bits> {
     let n = F80::unpack(a);
     match n.class {
@@ -59,6 +70,7 @@ fn store<F: Format>(env: Env, a: F80) -> Computed<F::Bits> {
 }
 
 /// FILD: an integer of 16, 32 or 64 bits, exactly.
+#[inline]
 #[must_use]
 pub fn load_i64(value: i64) -> F80 {
     F80::pack(Number::from_i64(value))

@@ -1,8 +1,8 @@
 //! Register arithmetic in the common case: two normal operands, rounding to nearest at 64 bits, a result far from either end of
-//! the exponent range. `None` sends the caller to the general path, which computes the same.
+//! the exponent range; also comparisons and stores of normal numbers. `None` sends the caller to the general path, which computes the same.
 
 use super::Computed;
-use crate::arith::divide_significands;
+use crate::arith::{Relation, divide_significands};
 use crate::env::{Env, Flags, Precision, Rounding};
 use crate::format::{F80, INTEGER_BIT};
 use crate::round::shift_right_sticky;
@@ -91,4 +91,34 @@ pub(super) fn div(env: Env, a: F80, b: F80) -> Option<Computed<F80>> {
     let (a, b) = operands(env, a, b)?;
     let (exponent, significand) = divide_significands(a.significand, b.significand);
     round_nearest(a.sign ^ b.sign, a.exponent - b.exponent + 0x3fff + exponent, significand)
+}
+
+#[inline(always)]
+pub(super) fn compare(a: F80, b: F80) -> Option<Relation> {
+    let (a, b) = (normal(a)?, normal(b)?);
+    let magnitude = |n: Normal| (n.exponent, n.significand);
+    let (a_key, b_key) = (magnitude(a), magnitude(b));
+    if a.sign == b.sign && a_key == b_key {
+        return Some(Relation::Equal);
+    }
+    // Of numbers with different signs the negative one is less; of two negative ones the larger magnitude.
+    let less = if a.sign != b.sign { a.sign != 0 } else { (a_key < b_key) != (a.sign != 0) };
+    Some(if less { Relation::Less } else { Relation::Greater })
+}
+
+/// A normal number in a memory format of `bits` bits of significand and exponents up to `emax`, of which it reaches neither end: the encoding
+/// without the sign.
+#[inline(always)]
+pub(super) fn narrow(env: Env, a: F80, bits: u32, emax: i32) -> Option<Computed<u64>> {
+    let n = normal(a)?;
+    let exponent = n.exponent - 0x3fff;
+    if env.rounding != Rounding::Nearest || exponent <= 1 - emax || exponent >= emax {
+        return None;
+    }
+    let shift = 64 - bits;
+    let (kept, lost) = (n.significand >> shift, n.significand << bits);
+    let up = lost > INTEGER_BIT - (kept & 1);
+    // The integer bit adds one to the exponent field, and so does a carry.
+    let value = (((exponent + emax - 1) as u64) << (bits - 1)) + kept + u64::from(up);
+    Some(Computed { value, flags: if lost != 0 { Flags::PE } else { Flags::empty() }, c1: up })
 }

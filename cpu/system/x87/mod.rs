@@ -13,7 +13,7 @@
 //!
 //! What the manual leaves to implementations: the opcode (FOP) is kept of instructions with an unmasked exception only, as "Fopcode
 //! Compatibility Sub-mode" describes for processors without IA32_MISC_ENABLE[2]; the data pointer stays when an instruction has no memory
-//! operand; a comparison that an unmasked exception stops leaves the condition codes.
+//! operand; a store that an unmasked exception stops raises the faults of its memory operand all the same.
 
 mod arithmetic;
 mod compare;
@@ -158,6 +158,12 @@ impl Cpu {
         let mut bytes = [0; N];
         self.load_linear_bytes(linear, &mut bytes, Privilege::Current)?;
         Ok(bytes)
+    }
+    /// All checks of a store, without the store.
+    fn x87_check_store(&mut self, i: &Insn, len: u64, align: u64) -> Result<(), Exception> {
+        let linear = self.x87_operand(i, len, align, AccessKind::Write)?;
+        self.translate_range(linear, len, AccessKind::Write, Privilege::Current)?;
+        Ok(())
     }
     fn x87_store_bytes(&mut self, i: &Insn, align: u64, bytes: &[u8]) -> Result<(), Exception> {
         let linear = self.x87_operand(i, bytes.len() as u64, align, AccessKind::Write)?;

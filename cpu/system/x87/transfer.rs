@@ -114,20 +114,29 @@ fn load_decimal(cpu: &mut Cpu, i: &Insn) -> Done {
 struct Destination<T> {
     convert: fn(Env, F80) -> Computed<T>,
     indefinite: T,
+    /// Length, and alignment where it is checked.
+    len: u64,
+    align: u64,
     write: fn(&mut Cpu, &Insn, T) -> Done,
 }
 
-const SINGLE: Destination<u32> = Destination { convert: x87::store_f32, indefinite: 0xffc0_0000, write: write32 };
+const SINGLE: Destination<u32> =
+    Destination { convert: x87::store_f32, indefinite: 0xffc0_0000, len: 4, align: 4, write: write32 };
 const DOUBLE: Destination<u64> =
-    Destination { convert: x87::store_f64, indefinite: 0xfff8_0000_0000_0000, write: write64 };
+    Destination { convert: x87::store_f64, indefinite: 0xfff8_0000_0000_0000, len: 8, align: 8, write: write64 };
 const EXTENDED: Destination<F80> = Destination {
     convert: |_, value| Computed { value, flags: Flags::empty(), c1: false },
     indefinite: F80::INDEFINITE,
+    len: 10,
+    align: 8,
     write: |cpu, i, value| cpu.x87_store_bytes(i, 8, &value.to_bytes()),
 };
-const WORD: Destination<i16> = Destination { convert: x87::store_i16, indefinite: i16::MIN, write: write_i16 };
-const SHORT: Destination<i32> = Destination { convert: x87::store_i32, indefinite: i32::MIN, write: write_i32 };
-const LONG: Destination<i64> = Destination { convert: x87::store_i64, indefinite: i64::MIN, write: write_i64 };
+const WORD: Destination<i16> =
+    Destination { convert: x87::store_i16, indefinite: i16::MIN, len: 2, align: 2, write: write_i16 };
+const SHORT: Destination<i32> =
+    Destination { convert: x87::store_i32, indefinite: i32::MIN, len: 4, align: 4, write: write_i32 };
+const LONG: Destination<i64> =
+    Destination { convert: x87::store_i64, indefinite: i64::MIN, len: 8, align: 8, write: write_i64 };
 const WORD_TRUNCATED: Destination<i16> =
     Destination { convert: |env, a| x87::store_i16(env.with_rounding(Rounding::Truncate), a), ..WORD };
 const SHORT_TRUNCATED: Destination<i32> =
@@ -137,6 +146,8 @@ const LONG_TRUNCATED: Destination<i64> =
 const DECIMAL: Destination<[u8; 10]> = Destination {
     convert: x87::store_bcd,
     indefinite: [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff],
+    len: 10,
+    align: 8,
     write: |cpu, i, bytes| cpu.x87_store_bytes(i, 8, &bytes),
 };
 
@@ -172,6 +183,8 @@ fn store<T: Copy>(cpu: &mut Cpu, i: &Insn, to: &Destination<T>, pop: u8) -> Done
     let stores = result.stores(env);
     if stores {
         (to.write)(cpu, i, result.value)?;
+    } else {
+        cpu.x87_check_store(i, to.len, to.align)?;
     }
     let fpu = &mut cpu.s.fpu;
     if empty {

@@ -8,7 +8,7 @@ use undercroft_records::Arena;
 
 /// Bytes of records after which everything is forgotten.
 const ARENA_LIMIT: usize = 192 << 20;
-const TARGETS: usize = 4096;
+const TARGETS: usize = 8192;
 const CROSSINGS: usize = 512;
 
 /// Blocks of one page.
@@ -84,9 +84,10 @@ pub struct Counters {
 const fn key(offset: u64, size: CodeSize) -> u16 {
     (offset & 0xfff) as u16 | (size as u16) << 12
 }
+/// Place of a RIP in the table of targets. The tag is in it, so that processes that take turns do not drive each other out.
 #[inline(always)]
-fn slot(rip: u64) -> usize {
-    (rip ^ rip >> 12) as usize & (TARGETS - 1)
+fn slot(rip: u64, tag: u64) -> usize {
+    (rip ^ rip >> 12 ^ tag ^ tag >> 15) as usize & (TARGETS - 1)
 }
 
 impl Default for Code {
@@ -110,12 +111,12 @@ impl Code {
     /// The block at a RIP, if it was jumped to under this tag (which names view, code size and epoch).
     #[inline(always)]
     pub fn target(&self, rip: u64, tag: u64) -> Option<Cursor> {
-        let t = &self.targets[slot(rip)];
+        let t = &self.targets[slot(rip, tag)];
         if t.rip == rip && t.tag == tag { t.block } else { None }
     }
     /// Remembers the block at a RIP.
     pub fn set_target(&mut self, rip: u64, tag: u64, block: Cursor) {
-        self.targets[slot(rip)] = Target { rip, tag, block: Some(block) };
+        self.targets[slot(rip, tag)] = Target { rip, tag, block: Some(block) };
     }
     /// The instruction at a RIP that lies in two pages, if it was met under this tag.
     pub fn crossing(&self, rip: u64, tag: u64) -> Option<&Crossing> {

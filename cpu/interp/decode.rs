@@ -61,6 +61,11 @@ impl Cpu {
     }
     /// Page of RAM that a linear address is fetched from; `None` when it is not RAM.
     fn fetch_page(&mut self, linear: LinearAddr) -> Result<Option<u64>, Exception> {
+        if self.mmu.tlb.selected() == self.selected.view()
+            && let Some(page) = self.mmu.tlb.fetch_page(linear.get())
+        {
+            return Ok(Some(page));
+        }
         let pa = self.translate(linear, AccessKind::Fetch, Privilege::Current)?;
         Ok(self.map.ram_offset(pa).map(|offset| offset >> 12))
     }

@@ -4,7 +4,7 @@ use super::{Cursor, Handler};
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;
 use std::sync::OnceLock;
-use undercroft_decode::{Code, Insn, Reg, Seg};
+use undercroft_decode::{Code, Insn, Reg, Seg, Size};
 use undercroft_semantics::vector::{self, Action, Class, MmxState, Operand, StringLength, StringOutput, VecInsn};
 use undercroft_spec::LinearAddr;
 use undercroft_spec::x86::control::{cr0, cr4, rflags};
@@ -283,20 +283,23 @@ fn store(cpu: &mut Cpu, i: &Insn, v: &VecInsn, value: u128) -> Result<(), Except
     cpu.store_linear_bytes(linear, part, crate::mmu::Privilege::Current)
 }
 
-/// MASKMOVQ, MASKMOVDQU: bytes of a register go to where DI points, as the mask says. Bytes that are not selected are not accessed.
+/// MASKMOVQ, MASKMOVDQU: bytes of a register go to where DI points, as the mask says.
 fn masked_store(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<(), Exception> {
     let value = register(cpu, v.first, i.src).to_le_bytes();
     let mask = vector::masked_bytes(register(cpu, v.second, i.src2));
     let offset = cpu.s.regs[Reg::Rdi as usize] & i.addr_size().mask();
-    let selected: Vec<u64> = (0..u64::from(v.memory_bytes)).filter(|n| mask >> n & 1 != 0).collect();
     let seg: Seg = i.seg;
-    // All of it may be written, or nothing is.
-    for n in &selected {
-        let linear = cpu.segment_address(seg, offset.wrapping_add(*n) & i.addr_size().mask(), 1, true)?;
+    // The whole operand must be writable, whatever the mask says. It may wrap around at the end of a 32-bit offset.
+    if i.is_long() && i.addr_size() == Size::B8 {
+        cpu.segment_address(seg, offset, u64::from(v.memory_bytes), true)?;
+    }
+    for n in 0..u64::from(v.memory_bytes) {
+        let linear = cpu.segment_address(seg, offset.wrapping_add(n) & i.addr_size().mask(), 1, true)?;
         cpu.translate(linear, undercroft_walk::AccessKind::Write, crate::mmu::Privilege::Current)?;
     }
-    for n in &selected {
-        cpu.store_bytes(seg, offset.wrapping_add(*n) & i.addr_size().mask(), &value[*n as usize..*n as usize + 1])?;
+    for n in (0..u64::from(v.memory_bytes)).filter(|n| mask >> n & 1 != 0) {
+        let at = n as usize;
+        cpu.store_bytes(seg, offset.wrapping_add(n) & i.addr_size().mask(), &value[at..at + 1])?;
     }
     Ok(())
 }

@@ -76,6 +76,8 @@ pub(super) fn xmm_count(cpu: &Cpu) -> usize {
 fn fxsave(cpu: &mut Cpu, i: &Insn, width: Width) -> Result<Flow, Exception> {
     available(cpu)?;
     let offset = aligned_operand(cpu, i, LEGACY_BYTES as u64, 16, true)?;
+    // Writable as a whole, though the last bytes are not written.
+    cpu.check_store(i.seg, offset, LEGACY_BYTES as u64)?;
     let mut image = [0; LEGACY_BYTES];
     save_x87(&cpu.s.fpu, width, &mut image);
     if cpu.s.cr4 & cr4::OSFXSR != 0 {
@@ -84,7 +86,6 @@ fn fxsave(cpu: &mut Cpu, i: &Insn, width: Width) -> Result<Flow, Exception> {
         save_xmm(&cpu.s.fpu, registers, &mut image);
         cpu.store_bytes(i.seg, offset, &image[..XMM_AT + 16 * registers])?;
     } else {
-        cpu.check_store(i.seg, offset, XMM_AT as u64)?;
         cpu.store_bytes(i.seg, offset, &image[..MXCSR_AT])?;
         cpu.store_bytes(i.seg, offset.wrapping_add(ST_AT as u64), &image[ST_AT..XMM_AT])?;
     }

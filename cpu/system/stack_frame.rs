@@ -45,36 +45,40 @@ fn popa(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
 fn enter(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     let size = i.size();
     let room = u64::from(i.imm as u16);
-    let level = (i.disp as u8 % 32) as usize;
+    let level = u64::from(i.disp as u8 % 32);
     let stack = cpu.stack();
     let rbp = cpu.s.regs[Reg::Rbp as usize];
     let frame_pointer = stack.popped(size.bytes().wrapping_neg());
-    let mut values = [0; 33];
-    values[0] = rbp;
-    let mut count = 1;
+    let pushed_at = |n: u64| stack.popped((size.bytes() * (n + 1)).wrapping_neg()) & stack.mask;
+    let outer_at = |n: u64| rbp.wrapping_sub(n * size.bytes()) & stack.mask;
     let probe = |cpu: &mut Cpu, n: u64| {
-        let at = stack.popped((size.bytes() * (n + 1)).wrapping_neg()) & stack.mask;
-        let linear = cpu.segment_address(Seg::Ss, at, size.bytes(), true)?;
+        let linear = cpu.segment_address(Seg::Ss, pushed_at(n), size.bytes(), true)?;
         cpu.check_alignment(linear, size.bytes())?;
         cpu.translate_range(linear, size.bytes(), AccessKind::Write, Privilege::Current)
     };
-    // Each is pushed before the next is read: which of them faults first can be told from the error code.
+    // All accesses are tried in their order (the error code tells a read from a write) before anything is written.
     probe(cpu, 0)?;
-    if level > 0 {
-        for (n, value) in values.iter_mut().enumerate().take(level).skip(1) {
-            let offset = rbp.wrapping_sub(n as u64 * size.bytes()) & stack.mask;
-            *value = cpu.load(Seg::Ss, offset, size)?;
-            probe(cpu, n as u64)?;
-        }
-        values[level] = frame_pointer;
-        count += level;
+    for n in 1..level {
+        cpu.load(Seg::Ss, outer_at(n), size)?;
+        probe(cpu, n)?;
     }
-    let pushed = size.bytes() * count as u64;
+    if level > 0 {
+        probe(cpu, level)?;
+    }
+    let pushed = size.bytes() * (level + 1);
     let sp = stack.popped(pushed.wrapping_add(room).wrapping_neg());
     // The new top of the stack must be writable, though nothing is written there.
     let top = cpu.segment_address(Seg::Ss, sp & stack.mask, size.bytes(), true)?;
     cpu.translate_range(top, size.bytes(), AccessKind::Write, Privilege::Current)?;
-    cpu.push_values(size, &values[..count])?;
+    // What is pushed first may be what is read later.
+    cpu.store(Seg::Ss, pushed_at(0), size, rbp)?;
+    for n in 1..level {
+        let outer = cpu.load(Seg::Ss, outer_at(n), size)?;
+        cpu.store(Seg::Ss, pushed_at(n), size, outer)?;
+    }
+    if level > 0 {
+        cpu.store(Seg::Ss, pushed_at(level), size, frame_pointer)?;
+    }
     cpu.s.regs[Reg::Rsp as usize] = sp;
     cpu.write_reg(Reg::Rbp, size, frame_pointer);
     Ok(Flow::Next)

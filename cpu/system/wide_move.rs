@@ -33,10 +33,12 @@ fn compare_exchange(cpu: &mut Cpu, i: &Insn, half: Size) -> Result<Flow, Excepti
         return Err(Exception::ud());
     }
     let bytes = 2 * half.bytes();
-    let linear = cpu.segment_address(i.seg, cpu.effective_address(i), bytes, true)?;
-    if wide && linear.get() & 15 != 0 {
+    let offset = cpu.effective_address(i);
+    // An operand that is neither aligned nor canonical is #GP even in the stack segment.
+    if wide && cpu.s.segment(i.seg).base.wrapping_add(offset) & 15 != 0 {
         return Err(Exception::gp(0));
     }
+    let linear = cpu.segment_address(i.seg, offset, bytes, true)?;
     cpu.check_alignment(linear, bytes)?;
     cpu.translate_range(linear, bytes, AccessKind::Write, Privilege::Current)?;
     let mut image = [0; 16];

@@ -178,7 +178,9 @@ impl Cpu {
     pub(crate) fn fetch_tag_changed(&mut self) {
         let size = self.s.code_size() as u64;
         debug_assert!(size <= CodeSize::Bits64 as u64);
-        self.fetch_tag = self.mmu.epoch << 24 | u64::from(self.selected.view().0) << 2 | size;
+        // The view's number also goes to higher bits of the low half, which choose the place in the table of targets.
+        let view = u64::from(self.selected.view().0);
+        self.fetch_tag = self.mmu.epoch << 24 | view << 2 | size;
     }
 
     /// Number of logical processors.

@@ -2,9 +2,9 @@
 
 use super::Cpu;
 use crate::events::{self, Exception, Flow, Pending};
-use crate::interp;
+use crate::interp::{self, Cursor};
 use crate::state::{Activity, State};
-use undercroft_decode::{Insn, Seg};
+use undercroft_decode::{Insn, Reg, Seg};
 use undercroft_spec::x86::control::{cr0, rflags};
 use undercroft_spec::x86::msr::debugctl;
 use undercroft_spec::x86::vector;
@@ -24,6 +24,9 @@ pub enum Exit {
         next: Option<u64>,
     },
 }
+
+/// Instructions that are run at most before the loop looks around: handlers count them in an `i64`.
+const LONGEST_TURN: u64 = 1 << 40;
 
 const STEPPING: u64 = rflags::TF | rflags::RF;
 
@@ -49,7 +52,9 @@ impl Cpu {
                 };
                 self.switch_to(next);
             }
-            let budget = self.turn_left.min(limit - self.retired);
+            // A processor that is alone needs no turns.
+            let turn = if self.config.cpus > 1 { self.turn_left } else { u64::MAX };
+            let budget = turn.min(limit - self.retired).min(LONGEST_TURN);
             if let Some(exit) = self.turn(budget) {
                 return exit;
             }
@@ -140,11 +145,13 @@ impl Cpu {
     /// Executes at least one instruction, and at most up to `until`.
     fn execute(&mut self, until: u64) {
         let s = &self.s;
-        let alone = s.sti_shadow | s.mov_ss_shadow | (s.flags.other() & STEPPING != 0) | (s.dr7 & 0xff != 0);
-        if alone {
+        let alone = s.mov_ss_shadow | (s.flags.other() & STEPPING != 0) | (s.dr7 & 0xff != 0);
+        // STI's shadow matters only to an interrupt that waits already.
+        if alone || s.sti_shadow && self.interrupt_pending() {
             self.step_one();
             return;
         }
+        self.s.sti_shadow = false;
         // RIPs just below a page's end may be those of instructions that cross into the next.
         if self.s.rip & 0xfff > 0xff0
             && let Some(i) = self.known_crossing()
@@ -163,8 +170,33 @@ impl Cpu {
                     self.deliver(e, next);
                 }
             }
-            Ok(_) => self.step_one(),
+            Ok(Some(block)) => self.execute_part(block, until),
+            Ok(None) => self.step_one(),
             Err(e) => self.deliver(e, self.s.rip),
+        }
+    }
+    /// The beginning of a block that does not fit.
+    fn execute_part(&mut self, block: Cursor, until: u64) {
+        let base = self.s.rip;
+        self.s.regs[Reg::BlockRip as usize] = base;
+        let mut at = block;
+        while self.clock < until && at.insn().left != 0 {
+            let i = *at.insn();
+            let rip = base.wrapping_add(u64::from(i.offset));
+            self.s.rip = if i.is_long() { rip } else { rip & 0xffff_ffff };
+            let next = self.next_rip_of(&i);
+            match interp::step(self, &i) {
+                Ok(Flow::Next) => {
+                    self.s.rip = next;
+                    self.count(1);
+                    if self.attention {
+                        return;
+                    }
+                }
+                Ok(_) => return self.count(1),
+                Err(e) => return self.deliver(e, next),
+            }
+            at = at.next();
         }
     }
     fn deliver(&mut self, e: Exception, next_rip: u64) {

@@ -54,7 +54,12 @@ const MAX_LEN: usize = 15;
 pub fn decode(size: CodeSize, bytes: &[u8], offset: u16) -> Result<Decoded, Undecodable> {
     let window = &bytes[..bytes.len().min(MAX_LEN)];
     let mut decoder = Decoder::with_ip(size.bitness(), window, u64::from(offset), OPTIONS);
-    let instruction = decoder.decode();
+    let mut instruction = decoder.decode();
+    if instruction.code() == Code::Pause && has_rex_b(size, window, instruction.len()) {
+        // With REX.B the opcode is XCHG of R8 and the accumulator, whatever comes before it.
+        instruction =
+            Decoder::with_ip(size.bitness(), window, u64::from(offset), OPTIONS | DecoderOptions::NO_PAUSE).decode();
+    }
     match decoder.last_error() {
         DecoderError::None => Ok(convert(size, &instruction, offset)),
         DecoderError::NoMoreBytes if window.len() < MAX_LEN => Err(Undecodable::NeedMoreBytes),
@@ -63,26 +68,36 @@ pub fn decode(size: CodeSize, bytes: &[u8], offset: u16) -> Result<Decoded, Unde
     }
 }
 
-/// Would the instruction be legal if its leading prefixes did not make it longer than 15 bytes?
+/// Does REX with the B bit come right before a last byte that is the opcode?
+fn has_rex_b(size: CodeSize, bytes: &[u8], len: usize) -> bool {
+    size == CodeSize::Bits64 && len >= 2 && bytes[len - 2] & 0xf1 == 0x41
+}
+
+/// Would the instruction be legal if repeated and ineffective prefixes did not make it longer than 15 bytes?
 fn is_too_long(size: CodeSize, bytes: &[u8]) -> bool {
-    let is_prefix = |b: u8| {
-        matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3)
-            || (size == CodeSize::Bits64 && (0x40..0x50).contains(&b))
-    };
-    let prefixes = bytes.iter().take_while(|b| is_prefix(**b)).count();
+    let is_legacy = |b: u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3);
+    let is_rex = |b: u8| size == CodeSize::Bits64 && (0x40..0x50).contains(&b);
+    let prefixes = bytes.iter().take_while(|b| is_legacy(**b) || is_rex(**b)).count();
     if prefixes >= MAX_LEN {
         return true;
     }
-    (1..=prefixes).any(|skip| {
-        let rest = &bytes[skip..bytes.len().min(skip + MAX_LEN)];
-        let mut decoder = Decoder::new(size.bitness(), rest, OPTIONS);
-        let instruction = decoder.decode();
-        match decoder.last_error() {
-            DecoderError::None => skip + instruction.len() > MAX_LEN,
-            DecoderError::NoMoreBytes => bytes.len() >= MAX_LEN,
-            _ => false,
-        }
-    })
+    // What counts of them: the sizes, the last segment, the last repeat prefix, REX right before the opcode.
+    let mut short = Vec::with_capacity(2 * MAX_LEN);
+    let before = &bytes[..prefixes];
+    short.extend([0x66, 0x67].into_iter().filter(|p| before.contains(p)));
+    short.extend(before.iter().rev().find(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65)));
+    short.extend(before.iter().rev().find(|b| matches!(b, 0xf2 | 0xf3)));
+    short.extend(before.last().filter(|b| is_rex(**b)));
+    let effective = short.len();
+    short.extend_from_slice(&bytes[prefixes..bytes.len().min(prefixes + MAX_LEN)]);
+    let window = &short[..short.len().min(MAX_LEN)];
+    let mut decoder = Decoder::new(size.bitness(), window, OPTIONS);
+    let instruction = decoder.decode();
+    match decoder.last_error() {
+        DecoderError::None => prefixes + instruction.len() - effective > MAX_LEN,
+        DecoderError::NoMoreBytes => bytes.len() >= MAX_LEN,
+        _ => false,
+    }
 }
 
 fn convert(size: CodeSize, instruction: &Instruction, offset: u16) -> Decoded {

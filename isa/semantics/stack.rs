@@ -24,6 +24,7 @@ pub fn push_value<O: Ops>(o: &mut O, size: Size, v: O::V) -> Result<(), O::Fault
     let old = sp(o);
     let n = o.imm(size.bytes());
     let new = o.sub(old, n);
+    let new = o.stack_address(new);
     o.store(Seg::Ss, new, size, v)?;
     set_sp(o, new);
     Ok(())

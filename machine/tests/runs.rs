@@ -5,7 +5,7 @@ mod images;
 use images::{builder, image, machine, outb, start_timer};
 use undercroft_cpu::state::Activity;
 use undercroft_machine::board::DiskMode;
-use undercroft_machine::{BuildError, Machine, RunLimits, SerialInput, Stop};
+use undercroft_machine::{BuildError, Machine, RunLimits, SerialInput, Stop, WhenIdle};
 
 /// `cli; hlt`, forever.
 const HALT: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfc];
@@ -104,6 +104,22 @@ fn idle_machine_jumps_to_the_timer_whose_mask_keeps_it_asleep() {
     };
     assert!(matches!(&end, Stop::Hang(report) if report.why.contains("for an hour")), "{end:?}");
     assert_eq!(machine.retired(), before);
+}
+
+#[test]
+fn idle_machine_stops_when_asked_and_time_passes_up_to_the_event() {
+    let code = [start_timer(), outb(0x21, 0xff), WAIT.to_vec()].concat();
+    let mut machine = machine(&code);
+    let limits = RunLimits { when_idle: WhenIdle::Stop, ..RunLimits::none() };
+    let Stop::Idle { until } = machine.run(limits) else { panic!("not idle") };
+    let before = machine.now();
+    assert!(before < until);
+    assert_eq!(machine.run(limits), Stop::Idle { until });
+    machine.pass_idle_time(10);
+    assert_eq!(machine.now(), before + 10);
+    machine.pass_idle_time(u64::MAX);
+    assert_eq!(machine.now(), until);
+    assert!(matches!(machine.run(limits), Stop::Idle { until: later } if later > until));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the bare-metal images: demo.elf, suite.elf and what else is listed in IMAGES.
+# Builds the bare-metal images: demo.elf, suite.elf and ending.elf.
 #
 #   ./build.sh [IMAGE...]             default: all images
 #
@@ -18,7 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${BARE_METAL_OUT:-$here/target/images}
 target=${BARE_METAL_TARGET:-$here/target}
 profile=${BARE_METAL_PROFILE:-release}
-images=${*:-demo suite}
+images=${*:-demo suite ending}
 
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS \
     CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER || true

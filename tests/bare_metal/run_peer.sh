@@ -27,7 +27,7 @@ qemu)
     status=0
     # shellcheck disable=SC2086
     timeout "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=single -icount shift=0,sleep=off -cpu "${CPU:-max,vendor=GenuineIntel}" -m "$mem" -smp "$smp" \
-        -kernel "$image" -append "$words" -nodefaults -display none -serial stdio -no-reboot \
+        -kernel "$image" -append "$words" -nodefaults -rtc clock=vm -display none -serial stdio -no-reboot \
         -device isa-debug-exit,iobase=0xf4,iosize=4 ${QEMU_ARGS:-} </dev/null >"$work/output" 2>"$work/errors" || status=$?
     ;;
 bochs)

@@ -157,15 +157,14 @@ impl Case {
         code.truncate(room as usize);
         code
     }
-    /// Decodes the items anew, at the places they have now.
+    /// Decodes the items anew, at the places they have now, and notes what is undefined.
     pub fn place(&mut self) {
         let mut ip = self.registers.rip;
         for item in &mut self.items {
-            let undefined_before = item.undefined_before;
             *item = Item::new(&item.bytes, ip);
-            item.undefined_before = undefined_before;
             ip += item.bytes.len() as u64;
         }
+        self.undefined_after = crate::generate::mark_undefined(&mut self.items);
     }
     /// Where the final jump lies.
     pub fn end(&self) -> u64 {

@@ -26,6 +26,10 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     if is_same(expected, actual) {
         return Vec::new();
     }
+    let endless = |o: &Outcome| o.fault.is_some_and(|f| f.vector == Fault::ENDLESS);
+    if endless(expected) && endless(actual) {
+        return Vec::new();
+    }
     let allowed = Allowed::of(case, expected, actual);
     if allowed.skip {
         return Vec::new();
@@ -36,7 +40,8 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     };
     let (e, a) = (&expected.registers, &actual.registers);
     let (x, y) = (plain(expected.fault), plain(actual.fault));
-    if x != y {
+    let is_memory = |f: Option<Fault>| f.is_some_and(|f| matches!(f.vector, 12..=14));
+    if x != y && !(allowed.exception && is_memory(x) && is_memory(y)) {
         differ("exception", describe(x), describe(y));
     }
     if e.rip != a.rip {
@@ -82,8 +87,10 @@ fn x87(allowed: &Allowed, expected: &Outcome, actual: &Outcome, differ: &mut imp
     if e.tag() != a.tag() && !allowed.transition {
         differ("x87 tags", format!("{:08b}", e.tag()), format!("{:08b}", a.tag()));
     }
+    // Where TOP may differ, the registers are compared by their own numbers.
+    let turn = if allowed.transition { usize::from(e.status().wrapping_sub(a.status()) >> 11 & 7) } else { 0 };
     for n in 0..8 {
-        let (x, y) = (e.st(n), a.st(n));
+        let (x, y) = (e.st(n), a.st((n + turn) & 7));
         if x != y && !near_extended(x, y, allowed.st[n]) {
             differ(&format!("ST{n}"), format!("{:04x}:{:016x}", x.1, x.0), format!("{:04x}:{:016x}", y.1, y.0));
         }
@@ -189,6 +196,7 @@ struct Allowed {
     st: [u64; 8],
     memory: Vec<(u64, u64)>,
     transition: bool,
+    exception: bool,
     skip: bool,
 }
 
@@ -217,7 +225,11 @@ impl Allowed {
         self.flags |= d.flag_mask();
         self.status |= d.status;
         self.skip |= d.skip;
+        self.exception |= d.exception;
         self.transition |= d.transition;
+        if d.stack {
+            self.memory.push((case.registers.gpr[4].wrapping_sub(512), 512));
+        }
         if d.transition {
             self.status |= 0x3800;
         }
@@ -265,6 +277,9 @@ pub fn undefined_flags(i: &Instruction) -> u64 {
 }
 
 fn near_extended(x: (u64, u16), y: (u64, u16), ulps: u64) -> bool {
+    if ulps == i64::MAX as u64 {
+        return true;
+    }
     // As one number, exponent and sign above the significand: neighbours across a power of two differ by the jump of the integer bit.
     let ordered = |(m, e): (u64, u16)| (i128::from(e & 0x7fff) << 63) + i128::from(m & !(1 << 63));
     let same_kind = (x.1 ^ y.1) & 0x8000 == 0 && (x.1 & 0x7fff == 0x7fff) == (y.1 & 0x7fff == 0x7fff);

@@ -39,6 +39,12 @@ pub struct Deviation {
     /// TOP and the tags may differ: whether MMX registers took over from x87.
     #[serde(default)]
     pub transition: bool,
+    /// Memory below the stack pointer may differ.
+    #[serde(default)]
+    pub stack: bool,
+    /// Memory faults on both sides: which one, and with which address, may differ.
+    #[serde(default)]
+    pub exception: bool,
     /// Nothing is compared.
     #[serde(default)]
     pub skip: bool,
@@ -57,8 +63,28 @@ pub enum When {
     Always,
     /// The masked count is greater than the operand has bits.
     CountAboveSize,
+    /// It faults on the host.
+    Fault,
+    /// It faults on both sides.
+    BothFault,
+    /// An unmasked x87 exception is pending afterwards.
+    X87Exception,
+    /// The operand of F2XM1 or FYL2XP1 is outside of the range for which the result is defined.
+    X87Domain,
+    /// The image of FSTENV or FSAVE has 32-bit fields.
+    WideImage,
+    /// It has 16-bit fields.
+    NarrowImage,
+    /// The host's MXCSR has bit 17 set.
+    MxcsrBit17,
+    /// It has a repeat prefix.
+    Repeated,
+    /// It is repeated, and RCX is zero.
+    CountZero,
     /// There is a memory operand.
     Memory,
+    /// There is a memory operand of 16 bits.
+    Memory16,
     /// There is a memory operand that is not aligned to 16 bytes.
     UnalignedMemory,
     /// The host reports an unmasked SIMD floating-point exception.
@@ -98,15 +124,12 @@ pub fn of_mnemonic(mnemonic: Mnemonic) -> &'static [&'static Deviation] {
     &index[mnemonic as usize]
 }
 
-/// May it leave more undefined than flags? Then nothing comes after it in a case.
-pub fn is_exclusive(code: Code) -> bool {
+/// May it leave more undefined than flags? Then nothing comes after it in a case. `masked`: no x87 exception can be pending.
+pub fn is_exclusive(code: Code, masked: bool) -> bool {
     of_mnemonic(code.mnemonic()).iter().any(|d| {
-        d.status != 0
-            || !d.operands.is_empty()
-            || !d.memory.is_empty()
-            || !d.st.is_empty()
-            || d.lanes != 0.0
-            || d.transition
+        let cannot_be = masked && d.when == When::X87Exception;
+        let more = d.status != 0 || !d.operands.is_empty() || !d.memory.is_empty() || !d.st.is_empty();
+        !cannot_be && (more || d.lanes != 0.0 || d.transition || d.stack)
     })
 }
 
@@ -133,7 +156,32 @@ impl Deviation {
         match self.when {
             When::Always => true,
             When::CountAboveSize => count(case, i) > operand_bits(i),
+            When::Fault => at(expected).is_some(),
+            When::BothFault => at(expected).is_some() && at(actual).is_some(),
+            When::X87Exception => expected.registers.fx.status() & 0x80 != 0,
+            When::X87Domain => {
+                let (significand, exponent) = case.registers.fx.st(0);
+                let exponent = exponent & 0x7fff;
+                match i.mnemonic() {
+                    Mnemonic::F2xm1 => exponent > 0x3fff || exponent == 0x3fff && significand > 1 << 63,
+                    // 1 - sqrt(2) / 2.
+                    _ => exponent > 0x3ffd || exponent == 0x3ffd && significand > 0x95f6_1998_0c43_36f7,
+                }
+            }
+            When::WideImage => matches!(i.memory_size().size(), 28 | 108),
+            When::NarrowImage => matches!(i.memory_size().size(), 14 | 94),
+            When::MxcsrBit17 => expected.registers.fx.mxcsr() >> 17 & 1 != 0,
+            When::Repeated => i.has_rep_prefix() || i.has_repne_prefix(),
+            When::CountZero => {
+                let mask = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI)) {
+                    u64::MAX >> 32
+                } else {
+                    u64::MAX
+                };
+                (i.has_rep_prefix() || i.has_repne_prefix()) && (n > 0 || case.registers.gpr[1] & mask == 0)
+            }
             When::Memory => has_memory(),
+            When::Memory16 => has_memory() && i.memory_size().size() == 2,
             When::UnalignedMemory => has_memory() && (n > 0 || operand_address(case, i).is_some_and(|at| at & 15 != 0)),
             When::SimdException => at(expected) == Some(19),
             When::TargetNotCanonical => {
@@ -146,8 +194,20 @@ impl Deviation {
                     Register::GS => case.registers.gs_base,
                     _ => return false,
                 };
-                let differs = |a: u64| is_canonical(a) != is_canonical(a.wrapping_sub(base));
-                has_memory() && (n > 0 && at(expected) == Some(13) || operand_address(case, i).is_some_and(differs))
+                let last = i.memory_size().size().max(1) as u64 - 1;
+                let differs = |at: u64| {
+                    [at, at.wrapping_add(last)].iter().any(|a| is_canonical(*a) != is_canonical(a.wrapping_sub(base)))
+                };
+                // String instructions walk: what they began with tells nothing.
+                let walks = i.is_string_instruction() || i.op_kinds().any(|k| matches!(k, OpKind::MemorySegRDI));
+                // Bit offsets in registers move the address.
+                let moves = i.op1_kind() == OpKind::Register
+                    && matches!(i.mnemonic(), Mnemonic::Bt | Mnemonic::Btc | Mnemonic::Btr | Mnemonic::Bts);
+                if n > 0 || walks || moves {
+                    at(expected) == Some(13) && at(actual) != Some(13)
+                } else {
+                    has_memory() && operand_address(case, i).is_some_and(differs)
+                }
             }
         }
     }

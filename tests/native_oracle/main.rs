@@ -1,11 +1,12 @@
 //! `native-oracle`: random cases on the host and in the machine, until something differs.
 
 use clap::Parser;
+use iced_x86::Code;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use undercroft_native_oracle::case::{Outcome, Subject};
 use undercroft_native_oracle::compare::compare;
-use undercroft_native_oracle::generate::{Choice, generate};
+use undercroft_native_oracle::generate::{Choice, all, generate};
 use undercroft_native_oracle::machine::{Machine, PASSES, Pass};
 use undercroft_native_oracle::native::Native;
 use undercroft_native_oracle::report;
@@ -37,6 +38,9 @@ struct Args {
     /// At most so many of each instruction.
     #[arg(long, default_value_t = 1)]
     each: u64,
+    /// How often each form was executed, and how often in a case without an exception.
+    #[arg(long)]
+    coverage: bool,
     /// Leave mismatches as they are.
     #[arg(long)]
     no_minimise: bool,
@@ -70,6 +74,7 @@ fn main() -> anyhow::Result<()> {
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     let mut endings: BTreeMap<String, u64> = BTreeMap::new();
     let (mut shown, mut mismatches) = (0, 0);
+    let (mut made, mut completed) = (vec![0_u64; Code::values().len()], vec![0_u64; Code::values().len()]);
     let begin = Instant::now();
     let mut last = begin;
     let mut machine = Machine::new();
@@ -93,10 +98,15 @@ fn main() -> anyhow::Result<()> {
             }
         }
         *endings.entry(room[0].fault.map_or("end".into(), |f| format!("vector {}", f.vector))).or_default() += 1;
+        for item in &case.items {
+            let code = item.instruction.code() as usize;
+            made[code] += 1;
+            completed[code] += u64::from(room[0].fault.is_none() && case.items.len() == 1);
+        }
         if !differences.is_empty() {
             mismatches += 1;
             let mut case = case;
-            if !args.no_minimise && !args.self_check && mismatches < 5000 {
+            if !args.no_minimise && !args.self_check {
                 case = report::minimise(&case, &mut host, &mut machine);
                 differences = report::check(&case, &mut host, &mut machine, &mut room);
             }
@@ -118,6 +128,19 @@ fn main() -> anyhow::Result<()> {
         }
     }
     println!("{} cases in {:.1} s; endings: {endings:?}", args.cases, begin.elapsed().as_secs_f64());
+    let codes = if choice.codes.is_empty() { all() } else { &choice.codes };
+    let of = |counts: &[u64], wanted: bool| codes.iter().filter(|c| (counts[**c as usize] > 0) == wanted).count();
+    println!(
+        "{} forms: {} executed, {} of them alone and without an exception",
+        codes.len(),
+        of(&made, true),
+        of(&completed, true)
+    );
+    if args.coverage {
+        for code in codes {
+            println!("{:>8} {:>8} {code:?}", made[*code as usize], completed[*code as usize]);
+        }
+    }
     anyhow::ensure!(mismatches == 0, "{mismatches} mismatches: {found:?}");
     Ok(())
 }

@@ -159,12 +159,6 @@ impl Cpu {
         self.load_linear_bytes(linear, &mut bytes, Privilege::Current)?;
         Ok(bytes)
     }
-    /// All checks of a store, without the store.
-    fn x87_check_store(&mut self, i: &Insn, len: u64, align: u64) -> Result<(), Exception> {
-        let linear = self.x87_operand(i, len, align, AccessKind::Write)?;
-        self.translate_range(linear, len, AccessKind::Write, Privilege::Current)?;
-        Ok(())
-    }
     fn x87_store_bytes(&mut self, i: &Insn, align: u64, bytes: &[u8]) -> Result<(), Exception> {
         let linear = self.x87_operand(i, bytes.len() as u64, align, AccessKind::Write)?;
         self.store_linear_bytes(linear, bytes, Privilege::Current)

@@ -555,7 +555,7 @@ fn quick_handlers_agree_with_general_instructions() {
                 (_, 0) => random.next() << 1,
                 (0, _) => random.next() & 0x7f_ffff | 0x3f80_0000,
                 (1, _) => random.next() & 0xf_ffff | 0xbff0_0000,
-                (2, _) => 0x3ffe + (random.next() & 3) | (random.next() & 1) << 15,
+                (2, _) => (0x3ffe + (random.next() & 3)) | ((random.next() & 1) << 15),
                 _ => 0,
             };
             for cpu in [&quick, &general] {

@@ -3,10 +3,12 @@
 use super::stack::{Response, StackFault};
 use super::{Body, number};
 use crate::events::Exception;
+use crate::mmu::Privilege;
 use crate::vcpu::Cpu;
 use undercroft_decode::{Code, Cond, Insn, Size};
 use undercroft_float::x87::{self, C1, Computed};
 use undercroft_float::{Env, F80, Flags, Rounding};
+use undercroft_walk::AccessKind;
 
 type C = Code;
 type Done = Result<(), Exception>;
@@ -112,31 +114,29 @@ fn load_decimal(cpu: &mut Cpu, i: &Insn) -> Done {
 
 /// A format of memory: how a register becomes it, and its indefinite.
 struct Destination<T> {
+    /// Length; the alignment that is checked is this, up to eight.
+    bytes: u64,
     convert: fn(Env, F80) -> Computed<T>,
     indefinite: T,
-    /// Length, and alignment where it is checked.
-    len: u64,
-    align: u64,
     write: fn(&mut Cpu, &Insn, T) -> Done,
 }
 
 const SINGLE: Destination<u32> =
-    Destination { convert: x87::store_f32, indefinite: 0xffc0_0000, len: 4, align: 4, write: write32 };
+    Destination { bytes: 4, convert: x87::store_f32, indefinite: 0xffc0_0000, write: write32 };
 const DOUBLE: Destination<u64> =
-    Destination { convert: x87::store_f64, indefinite: 0xfff8_0000_0000_0000, len: 8, align: 8, write: write64 };
+    Destination { bytes: 8, convert: x87::store_f64, indefinite: 0xfff8_0000_0000_0000, write: write64 };
 const EXTENDED: Destination<F80> = Destination {
+    bytes: 10,
     convert: |_, value| Computed { value, flags: Flags::empty(), c1: false },
     indefinite: F80::INDEFINITE,
-    len: 10,
-    align: 8,
     write: |cpu, i, value| cpu.x87_store_bytes(i, 8, &value.to_bytes()),
 };
 const WORD: Destination<i16> =
-    Destination { convert: x87::store_i16, indefinite: i16::MIN, len: 2, align: 2, write: write_i16 };
+    Destination { bytes: 2, convert: x87::store_i16, indefinite: i16::MIN, write: write_i16 };
 const SHORT: Destination<i32> =
-    Destination { convert: x87::store_i32, indefinite: i32::MIN, len: 4, align: 4, write: write_i32 };
+    Destination { bytes: 4, convert: x87::store_i32, indefinite: i32::MIN, write: write_i32 };
 const LONG: Destination<i64> =
-    Destination { convert: x87::store_i64, indefinite: i64::MIN, len: 8, align: 8, write: write_i64 };
+    Destination { bytes: 8, convert: x87::store_i64, indefinite: i64::MIN, write: write_i64 };
 const WORD_TRUNCATED: Destination<i16> =
     Destination { convert: |env, a| x87::store_i16(env.with_rounding(Rounding::Truncate), a), ..WORD };
 const SHORT_TRUNCATED: Destination<i32> =
@@ -144,10 +144,9 @@ const SHORT_TRUNCATED: Destination<i32> =
 const LONG_TRUNCATED: Destination<i64> =
     Destination { convert: |env, a| x87::store_i64(env.with_rounding(Rounding::Truncate), a), ..LONG };
 const DECIMAL: Destination<[u8; 10]> = Destination {
+    bytes: 10,
     convert: x87::store_bcd,
     indefinite: [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff],
-    len: 10,
-    align: 8,
     write: |cpu, i, bytes| cpu.x87_store_bytes(i, 8, &bytes),
 };
 
@@ -184,7 +183,9 @@ fn store<T: Copy>(cpu: &mut Cpu, i: &Insn, to: &Destination<T>, pop: u8) -> Done
     if stores {
         (to.write)(cpu, i, result.value)?;
     } else {
-        cpu.x87_check_store(i, to.len, to.align)?;
+        // Memory that may not be written is found before an exception that keeps the value from being written.
+        let linear = cpu.x87_operand(i, to.bytes, to.bytes.min(8), AccessKind::Write)?;
+        cpu.translate_range(linear, to.bytes, AccessKind::Write, Privilege::Current)?;
     }
     let fpu = &mut cpu.s.fpu;
     if empty {

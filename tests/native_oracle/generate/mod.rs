@@ -65,7 +65,6 @@ struct Builder<'a> {
     /// Registers that earlier instructions write.
     written: u16,
     undefined: u64,
-    branches: bool,
     /// Linear address of the last memory operand.
     target: u64,
     /// What is an address of code, and by how many items it goes on from the item named first.
@@ -90,7 +89,6 @@ pub fn generate(seed: u64, index: u64, choice: &Choice) -> Case {
         ip: 0,
         written: 0,
         undefined: 0,
-        branches: false,
         target: 0,
         targets: Vec::new(),
     };
@@ -116,7 +114,13 @@ impl Builder<'_> {
 
     /// Did the last instruction leave more undefined than flags?
     fn is_closed(&self) -> bool {
-        self.items.last().is_some_and(|i| deviations::is_exclusive(i.instruction.code()))
+        self.items.last().is_some_and(|i| deviations::is_exclusive(i.instruction.code(), self.is_masked()))
+    }
+    /// No x87 exception can become pending.
+    fn is_masked(&self) -> bool {
+        use Mnemonic as M;
+        let loads = |m| matches!(m, M::Fldcw | M::Fldenv | M::Frstor | M::Fxrstor | M::Fxrstor64);
+        self.registers.fx.control() & 0x3f == 0x3f && !self.items.iter().any(|i| loads(i.instruction.mnemonic()))
     }
 
     fn add_item(&mut self) {
@@ -146,7 +150,7 @@ impl Builder<'_> {
         if bytes.len() > 15 {
             return None;
         }
-        let mut item = Item::new(&bytes, self.ip);
+        let item = Item::new(&bytes, self.ip);
         let decoded = &item.instruction;
         if decoded.is_invalid() {
             // LOCK where it is not allowed, or a legacy prefix before VEX: undefined everywhere.
@@ -157,14 +161,13 @@ impl Builder<'_> {
             return None;
         }
         // Its conditions are looked up in the registers at the start.
-        if !self.items.is_empty() && deviations::is_exclusive(decoded.code()) {
+        if !self.items.is_empty() && deviations::is_exclusive(decoded.code(), self.is_masked()) {
             return None;
         }
         let info = decoded.rflags_read();
         if u64::from(flag_bits(info)) & self.undefined != 0 {
             return None;
         }
-        item.undefined_before = self.undefined;
         Some(item)
     }
 
@@ -182,18 +185,9 @@ impl Builder<'_> {
         }
     }
 
-    fn accept(&mut self, mut item: Item) {
+    fn accept(&mut self, item: Item) {
         let i = item.instruction;
-        item.undefined_before = self.undefined;
         if !i.is_invalid() {
-            if i.flow_control() != FlowControl::Next && i.flow_control() != FlowControl::Interrupt {
-                self.branches = true;
-            }
-            let undefined = u64::from(flag_bits(i.rflags_undefined()));
-            if !self.branches && !is_conditional(&i) {
-                self.undefined &= !u64::from(flag_bits(i.rflags_modified()));
-            }
-            self.undefined |= undefined;
             let info = self.factory.info(&i);
             for used in info.used_registers() {
                 if is_write(used.access()) && used.register().is_gpr() {
@@ -203,6 +197,7 @@ impl Builder<'_> {
         }
         self.ip += item.bytes.len() as u64;
         self.items.push(item);
+        self.undefined = mark_undefined(&mut self.items);
     }
 
     fn add_prefixes(&mut self, bytes: &mut Vec<u8>, i: &Instruction) {
@@ -232,7 +227,7 @@ impl Builder<'_> {
             seed,
             index,
             items: self.items,
-            undefined_after: self.undefined,
+            undefined_after: 0,
             registers: self.registers,
             template: self.template,
             patches: self.patches,
@@ -240,6 +235,25 @@ impl Builder<'_> {
         case.place();
         case
     }
+}
+
+/// Notes for each instruction which flags are undefined when it begins; gives those at the end.
+pub fn mark_undefined(items: &mut [Item]) -> u64 {
+    let mut undefined = 0;
+    let mut branches = false;
+    for item in items {
+        item.undefined_before = undefined;
+        let i = &item.instruction;
+        if i.is_invalid() {
+            continue;
+        }
+        branches |= i.flow_control() != FlowControl::Next && i.flow_control() != FlowControl::Interrupt;
+        if !branches && !is_conditional(i) {
+            undefined &= !u64::from(flag_bits(i.rflags_modified()));
+        }
+        undefined |= u64::from(flag_bits(i.rflags_undefined()));
+    }
+    undefined
 }
 
 /// iced's flag bits as RFLAGS has them.

@@ -50,7 +50,7 @@ impl Drop for Installed {
     }
 }
 
-/// SIGALRM to this thread, again and again.
+/// SIGALRM to this thread, again and again, as it uses time.
 unsafe fn start_timer() -> io::Result<libc::timer_t> {
     unsafe {
         let mut event: libc::sigevent = zeroed();
@@ -58,7 +58,7 @@ unsafe fn start_timer() -> io::Result<libc::timer_t> {
         event.sigev_signo = libc::SIGALRM;
         event.sigev_notify_thread_id = libc::gettid();
         let mut timer: libc::timer_t = ptr::null_mut();
-        check(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer))?;
+        check(libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &mut event, &mut timer))?;
         let tick = libc::timespec { tv_sec: 0, tv_nsec: TICK_NS };
         check(libc::timer_settime(timer, 0, &libc::itimerspec { it_interval: tick, it_value: tick }, ptr::null_mut()))?;
         Ok(timer)

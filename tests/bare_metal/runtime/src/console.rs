@@ -51,6 +51,17 @@ fn put(byte: u8) {
     }
 }
 
+/// Waits, bounded, until the last byte has left the port.
+pub fn flush() {
+    if HAS_COM1.load(Ordering::Relaxed) {
+        for _ in 0..1_000_000 {
+            if unsafe { inb(COM1 + 5) } & 0x40 != 0 {
+                break;
+            }
+        }
+    }
+}
+
 struct Console;
 
 impl Write for Console {

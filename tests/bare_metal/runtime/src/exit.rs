@@ -20,6 +20,7 @@ const BOCHS_SHUTDOWN: u16 = 0x8900;
 
 /// Ends the machine by the debug-exit port, else by what there is.
 pub fn end(status: Status) -> ! {
+    crate::console::flush();
     unsafe { outl(DEBUG_EXIT, status as u32) };
     power_off()
 }
@@ -27,9 +28,12 @@ pub fn end(status: Status) -> ! {
 /// Ends the machine by ACPI S5 (SLP_TYP and SLP_EN in PM1a control), else by Bochs's port, else by the debug-exit port.
 pub fn power_off() -> ! {
     let sleep_type = crate::acpi::s5_sleep_type().unwrap_or(5);
+    crate::console::flush();
     let port = crate::acpi::pm1a_control().unwrap_or(0x604);
     unsafe {
         outw(port, (sleep_type as u16 & 7) << 10 | 1 << 13);
+        // Some machines take a while, and the next ways out would give another status.
+        crate::timers::wait_us(100_000);
         for b in b"Shutdown" {
             outb(BOCHS_SHUTDOWN, *b);
         }

@@ -94,7 +94,8 @@ pub struct Summary {
 /// Runs the selected tests of some tables; `between` brings the machine back to its usual state after each.
 pub fn run(tables: &[(&str, &[Test])], between: fn()) -> Summary {
     let info = crate::boot_info();
-    let named = |list: &str, module: &str, name: &str| list.split(',').any(|p| module == p || name.starts_with(p));
+    let named =
+        |list: &str, module: &str, name: &str| list.split(',').any(|p| module.starts_with(p) || name.starts_with(p));
     let selected = |module: &str, name: &str| {
         info.option("tests").is_none_or(|list| named(list, module, name))
             && !info.option("without").is_some_and(|list| named(list, module, name))

@@ -129,7 +129,7 @@ pub struct Tables32 {
     /// Room for an LDT.
     pub ldt: [u64; 16],
     /// Room for 32-bit task state segments, with I/O maps.
-    pub tss: [[u32; 64]; 4],
+    pub tss: [[u32; 64]; TASKS],
     /// Stacks: levels 0 to 3.
     pub stacks: [[u32; 256]; 4],
 }
@@ -138,20 +138,22 @@ static TABLES: Shared<Tables32> = Shared::new(Tables32 {
     gdt: [0; GDT_ENTRIES],
     idt: [0; 256],
     ldt: [0; 16],
-    tss: [[0; 64]; 4],
+    tss: [[0; 64]; TASKS],
     stacks: [[0; 256]; 4],
 });
 
 /// First GDT slot for the LDT descriptor, the TSS descriptors and what else a test needs.
 pub const TEST32: u16 = crate::descriptors::TEST_SLOT;
-/// Selector of the TSS descriptor `n` (0 to 3) that [`tables`] sets up.
+/// Task state segments in [`Tables32`].
+pub const TASKS: usize = 6;
+/// Selector of the TSS descriptor `n` (below [`TASKS`]) that [`tables`] sets up.
 pub const fn tss_selector(n: u16) -> u16 {
     TEST32 + n * 8
 }
 /// Selector of the LDT's descriptor.
-pub const LDT32: u16 = TEST32 + 32;
+pub const LDT32: u16 = TEST32 + TASKS as u16 * 8;
 /// First selector of the GDT that [`tables`] leaves empty.
-pub const FREE32: u16 = TEST32 + 40;
+pub const FREE32: u16 = LDT32 + 8;
 
 /// A gate of the 32-bit IDT or a call gate: type 5 task, 12 call, 14 interrupt, 15 trap (4, 6, 7 for 16-bit ones).
 pub const fn gate32(offset: u32, selector: u16, kind: u8, dpl: u8, parameters: u8) -> u64 {
@@ -167,9 +169,9 @@ pub fn tables() -> &'static mut Tables32 {
     let t = unsafe { &mut *TABLES.get() };
     t.gdt = [0; GDT_ENTRIES];
     t.gdt[..9].copy_from_slice(&gdt()[..9]);
-    t.tss = [[0; 64]; 4];
+    t.tss = [[0; 64]; TASKS];
     t.ldt = [0; 16];
-    for n in 0..4 {
+    for n in 0..TASKS {
         let base = &raw const t.tss[n] as u32;
         t.gdt[TEST32 as usize / 8 + n] = crate::descriptors::segment(base, 0x67, 0x89, 0);
         for level in 0..3 {
@@ -571,6 +573,10 @@ pub fn stub32(vector: u8) -> u32 {
     ((&raw const legacy_stubs32 as u32 + 15) & !15) + vector as u32 * 16
 }
 
+fn excursion() -> *mut Excursion {
+    &raw mut legacy_excursion
+}
+
 fn pointer(limit: usize, base: u32) -> [u16; 3] {
     [limit as u16, base as u16, (base >> 16) as u16]
 }
@@ -578,8 +584,7 @@ fn pointer(limit: usize, base: u32) -> [u16; 3] {
 /// Runs from a state to the next event, on [`tables`]. [`DONE`] means that the code came to its end.
 pub fn run32(state: &State32) -> Event32 {
     unsafe {
-        let at = &raw mut legacy_excursion;
-        let x = &mut *at;
+        let x = &mut *excursion();
         let t = &mut *TABLES.get();
         // LTR takes no busy TSS, and a run before this one has made it so.
         if let Some(descriptor) = t.gdt.get_mut(state.tr as usize / 8).filter(|_| state.tr != 0) {
@@ -592,14 +597,13 @@ pub fn run32(state: &State32) -> Event32 {
         x.idtr = pointer(size_of_val(&t.idt) - 1, &raw const t.idt as u32);
         legacy_enter32();
         load_task_register();
-        legacy_excursion.event
+        (*excursion()).event
     }
 }
 
 /// Changes CR3 and CR4 with paging off meanwhile, as CR4.LA57 needs it.
 pub unsafe fn set_paging(cr3: u64, cr4: u64) {
-    let at = &raw mut legacy_excursion;
-    let x = &mut *at;
+    let x = &mut *excursion();
     x.state.cr3 = cr3 as u32;
     x.state.cr4 = cr4 as u32;
     legacy_set_paging();

@@ -80,6 +80,7 @@ unsafe extern "C" {
     static trampoline_begin: u8;
     static trampoline_end: u8;
     static mut trampoline_efer: u32;
+    static mut trampoline_next: u32;
 }
 
 /// Work for a processor: runs there with an argument.
@@ -142,11 +143,17 @@ pub fn start_all() -> usize {
 
 /// Starts one processor and waits until it runs; false if it does not come.
 pub fn start(id: u32) -> bool {
+    start_before(id, || ())
+}
+
+/// The same, with something to do between INIT and the first SIPI, while the processor stands still.
+fn start_before(id: u32, between: impl FnOnce()) -> bool {
     let before = count();
     lapic_send(id, 0x0000_C500); // INIT, level assert
     crate::timers::wait_us(100);
     lapic_send(id, 0x0000_8500); // INIT, level de-assert
     crate::timers::wait_us(200);
+    between();
     for _ in 0..2 {
         lapic_send(id, 0x0000_4600 | (TRAMPOLINE >> 12) as u32);
         for _ in 0..2000 {
@@ -190,6 +197,32 @@ pub fn post(index: usize, work: Work, argument: u64) {
     mailbox.argument.store(argument, Ordering::Relaxed);
     mailbox.posted.fetch_add(1, Ordering::Release);
     lapic_send(mailbox.apic_id.load(Ordering::Acquire), 0x4000 | WORK_VECTOR as u32);
+}
+
+/// Gives a processor work that never ends, for [`restart`] to end. To [`post`] the processor has no work then.
+pub fn abandon(index: usize, work: fn(u64) -> !) {
+    static ENDLESS: Shared<Option<fn(u64) -> !>> = Shared::new(None);
+    unsafe { *ENDLESS.get() = Some(work) };
+    post(
+        index,
+        |argument| {
+            if let Some(work) = unsafe { *ENDLESS.get() } {
+                work(argument)
+            }
+        },
+        0,
+    );
+}
+
+/// Starts a running processor anew by INIT and SIPI, whatever it does, with the number it had; false if it does not come.
+pub fn restart(index: usize) -> bool {
+    let id = apic_id(index);
+    unsafe { (&raw mut trampoline_next).write_volatile(index as u32) };
+    STARTED.fetch_sub(1, Ordering::AcqRel);
+    let mailbox = &MAILBOXES[index];
+    let came = start_before(id, || mailbox.done.store(mailbox.posted.load(Ordering::Acquire), Ordering::Release));
+    unsafe { (&raw mut trampoline_next).write_volatile(count() as u32) };
+    came
 }
 
 /// Whether a processor has done the work it was given.

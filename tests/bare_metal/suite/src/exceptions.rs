@@ -547,9 +547,8 @@ fn segment_register_load_errors(c: &mut Check) {
     let data = |access: u8| segment(0, 0xF_FFFF, access, 0xC);
     // Descriptor, RPL, what MOV DS and MOV SS do.
     let s = TEST_SLOT as u64;
-    /// Name, two operands, two outcomes (vector, error code).
-    type Case = (&'static str, u64, u64, (u8, u64), (u8, u64));
-    let cases: [Case; 9] = [
+    type Event = (u8, u64);
+    let cases: [(&str, u64, u64, Event, Event); 9] = [
         ("writable data", data(0x93), 0, (DONE, 0), (DONE, 0)),
         ("read-only data", data(0x91), 0, (DONE, 0), (vector::GP, s)),
         ("data, RPL 3", data(0x93), 3, (vector::GP, s), (vector::GP, s)),

@@ -91,7 +91,7 @@ fn expand_up_limit_decides_last_byte(c: &mut Check) {
     c.equal("beyond", through_es(load8, d, 0x200), GP0);
     c.equal("last doubleword", through_es(load32, d, 0x1FC), OK);
     c.equal("doubleword over the limit", through_es(load32, d, 0x1FD), GP0);
-    c.equal("doubleword around 4 GiB", through_es(load32, segment(base, 0xF_FFFF, 0x93, 0xC), 0xFFFF_FFFE), GP0);
+    // An access around 4 GiB of a flat segment may or may not fault.
 }
 
 fn expand_down_limit_decides_first_byte(c: &mut Check) {
@@ -174,15 +174,16 @@ fn code_limit_violation_is_gp(c: &mut Check) {
 
 fn stack_with_small_flag_uses_sp(c: &mut Check) {
     let base = data_page();
+    // At level 3, so that what goes wrong is reported on another stack.
     let t = tables();
-    t.gdt[FREE32 as usize / 8] = segment(base, 0xFFFF, 0x93, 0);
+    t.gdt[FREE32 as usize / 8] = segment(base, 0xFFFF, 0xF3, 0);
     snippet!(code: ".code32", "mov ebx, ss", "mov edx, esp", "mov ss, ecx", "mov esp, 0x12340002", "push ax", "mov edi, esp",
         "mov ss, ebx", "mov esp, edx", ".code64",);
-    let e = run32(&State32::flat(code).with(ECX, FREE32 as u32));
+    let e = run32(&State32::user(code).with(ECX, FREE32 as u32 | 3));
     c.equal("vector, ESP", (e.vector(), e.reg(EDI)), (DONE, 0x1234_0000));
     snippet!(wrap: ".code32", "mov ebx, ss", "mov edx, esp", "mov ss, ecx", "mov esp, 0x56780000", "push eax", "mov edi, esp",
         "mov ss, ebx", "mov esp, edx", ".code64",);
-    let e = run32(&State32::flat(wrap).with(ECX, FREE32 as u32));
+    let e = run32(&State32::user(wrap).with(ECX, FREE32 as u32 | 3));
     c.equal("wrapped", (e.vector(), e.reg(EDI)), (DONE, 0x5678_FFFC));
 }
 

@@ -596,7 +596,7 @@ fn syscall_sysret_transfer(c: &mut Check) {
         let f = run(&Context::user(do_syscall));
         c.equal("vector, CS, SS", (f.vector, f.cs, f.ss), (DONE, USER_CODE64, USER_DATA));
         // RF and VM are cleared, reserved bits as well.
-        c.equal("flags", f.rflags & 0x7_D000, 0x4_4000 | 0x1000);
+        c.equal("flags", f.rflags & 0x7_D000, 0x4_5000);
     });
 }
 

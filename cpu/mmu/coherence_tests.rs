@@ -459,12 +459,3 @@ fn cached_translations_never_show() {
     assert!(done > 12_000 && fast > 5000, "the run reaches little: {done} {fast}");
     assert_eq!(PHYS_BITS, 46, "the entries above set reserved bits from here on");
 }
-
-/// For a longer hunt: `cargo test --release -p undercroft-cpu coherence -- --ignored`.
-#[test]
-#[ignore = "takes minutes"]
-fn cached_translations_never_show_for_long() {
-    for seed in 1000..1100 {
-        run(seed, 50_000);
-    }
-}

@@ -47,7 +47,8 @@ fn is_the_same_every_time(cpus: &str) {
     }
     for (at, file) in saved.iter().zip(&files) {
         let rest: Vec<u64> = points.iter().copied().filter(|point| point >= at).collect();
-        let words = ["run", "--restore", file, "--state-hash-at", &listed(&rest), "--max-instructions", LIMIT, "--stats"];
+        let words =
+            ["run", "--restore", file, "--state-hash-at", &listed(&rest), "--max-instructions", LIMIT, "--stats"];
         let continued = run(&words).expect(0, &["@@DONE up failed=0"]);
         let expected = &hashes(&second)[points.len() - rest.len()..];
         assert_eq!(hashes(&continued), expected, "continued at {at}");

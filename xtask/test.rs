@@ -21,7 +21,7 @@ pub fn run(repository: &Repository, words: &[String]) -> Result<()> {
     inputs(repository, &[])?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
-        .args(["test", "--workspace", "--release", "--locked"])
+        .args(["test", "--workspace", "--release", "--locked", "--no-fail-fast"])
         .args(words)
         .current_dir(&repository.root)
         .env("UNDERCROFT_INPUTS", inputs_folder(repository))

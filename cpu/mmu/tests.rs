@@ -5,6 +5,7 @@ use crate::events::Exception;
 use crate::testing::{self, PML4};
 use crate::vcpu::Cpu;
 use undercroft_decode::CodeSize;
+use undercroft_phys_map::PhysMap;
 use undercroft_ram::page_flags;
 use undercroft_spec::x86::control::{cr0, cr4, efer};
 use undercroft_spec::x86::page_fault as pf;
@@ -63,21 +64,22 @@ fn address_that_is_not_canonical_is_never_translated() {
 #[test]
 fn accessed_flag_of_a_4_byte_entry_changes_the_8_byte_entry_it_is_half_of() {
     let mut cpu = testing::long(0);
-    // A last-level table of 4-level paging, reached from the last page directory entry.
-    let linear = 511 << 21;
-    assert!(cpu.ram.store(PML4 + 0x2000 + 511 * 8, 8, TABLES + 0x1000 | 7));
-    assert!(cpu.ram.store(TABLES + 0x1000, 8, 0x4007 | 3 << 32) && cpu.ram.store(TABLES, 4, TABLES + 0x1000 | 3));
-    // Bits 33:32 are set: far beyond RAM.
-    assert_eq!(fetch(&mut cpu, linear), Ok(0x3_0000_4000));
+    // RAM from 1 MByte on lies at 4 GiB: so an address there has the P flag of the 4-byte entry that is the second half.
+    cpu.map = PhysMap::new(cpu.ram.len(), 1 << 20);
+    cpu.forget_caches();
+    let (linear, table, directory) = (511 << 21, 0x5_0000, 0x6_0000);
+    assert!(cpu.ram.store(PML4 + 0x2000 + 511 * 8, 8, table | 7) && cpu.ram.store(table, 8, 0x1_0000_0007));
+    assert!(cpu.ram.store(directory, 4, table | 3) && cpu.ram.store(1 << 20, 8, 77));
+    assert_eq!(load(&mut cpu, linear), Ok(77));
     let long = cpu.s.clone();
     cpu.s.msr.efer = 0;
-    (cpu.s.cr4, cpu.s.cr3) = (0, TABLES);
+    (cpu.s.cr4, cpu.s.cr3) = (0, directory);
     cpu.context_changed();
-    // The second 4-byte entry: present, and its A flag is bit 37 of the first 8-byte entry.
-    assert_eq!(load(&mut cpu, 0x1000), Ok(cpu.ram.load(0, 8).expect("RAM")));
+    // Through the second 4-byte entry: its A flag is bit 37 of the 8-byte entry.
+    assert_eq!(load(&mut cpu, 0x1000), Ok(0));
     cpu.s = long;
     cpu.context_changed();
-    assert_eq!(fetch(&mut cpu, linear), Ok(0x23_0000_4000));
+    assert_eq!(load(&mut cpu, linear), Ok(u64::MAX), "no memory there");
 }
 
 #[test]
@@ -100,15 +102,11 @@ fn accessed_flag_set_in_a_page_of_code_changes_the_code() {
 #[test]
 fn fetched_page_is_forgotten_though_another_took_its_place_in_the_tlb() {
     let mut cpu = testing::long(0);
-    for n in 0..512 {
-        assert!(cpu.ram.store(TABLES + n * 8, 8, n << 12 | 7));
-    }
-    for n in 509..512 {
-        assert!(cpu.ram.store(PML4 + 0x2000 + n * 8, 8, TABLES | 7));
-    }
+    // A table for 511 << 21; a large page whose pages have the same places in the TLB.
+    assert!(cpu.ram.store(PML4 + 0x2000 + 511 * 8, 8, TABLES | 7) && cpu.ram.store(TABLES + 64, 8, 0x8007));
+    assert!(cpu.ram.store(PML4 + 0x2000 + 509 * 8, 8, 0x87));
     assert_eq!(fetch(&mut cpu, 511 << 21 | 0x8000), Ok(0x8000));
     let tag = cpu.fetch_tag;
-    // 1024 pages below: the same entry.
     assert!(load(&mut cpu, 509 << 21 | 0x8000).is_ok());
     assert_eq!(cpu.fetch_tag, tag);
     cpu.phys_write(PhysAddr(TABLES + 8 * 8), 8, 0x9007);

@@ -40,7 +40,7 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     };
     let (e, a) = (&expected.registers, &actual.registers);
     let (x, y) = (plain(expected.fault), plain(actual.fault));
-    let is_memory = |f: Option<Fault>| f.is_some_and(|f| matches!(f.vector, 12..=14));
+    let is_memory = |f: Option<Fault>| f.is_some_and(|f| matches!(f.vector, 12..=14 | 17));
     if x != y && !(allowed.exception && is_memory(x) && is_memory(y)) {
         differ("exception", describe(x), describe(y));
     }

@@ -266,7 +266,12 @@ pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
         Register::ES | Register::CS | Register::SS | Register::DS => Some(0),
         r => {
             let value = case.registers.gpr[r.full_register().number()];
-            Some(if r.is_gpr32() { value & 0xffff_ffff } else { value })
+            // AL is the index of XLAT.
+            Some(match r.size() {
+                1 => value & 0xff,
+                4 => value & 0xffff_ffff,
+                _ => value,
+            })
         }
     })
 }

@@ -136,6 +136,26 @@ fn run_in_small_steps_ends_as_in_one() {
 }
 
 #[test]
+fn second_processor_starts_by_one_init_and_one_start_up_ipi() {
+    let store = |address: u32, value: u32| {
+        [vec![0xc7, 0x05], address.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat()
+    };
+    // At 8000h, in real mode: mov al, 7; out f4h, al.
+    let code = [
+        store(0x8000, 0xf4e6_07b0),
+        store(0xfee0_0310, 1 << 24),
+        store(0xfee0_0300, 0x4500),
+        store(0xfee0_0300, 0x4608),
+        SPIN.to_vec(),
+    ]
+    .concat();
+    for quantum in [1, 100] {
+        let mut machine = builder(&code).cpus(2).quantum(quantum).build().unwrap();
+        assert_eq!(machine.run(RunLimits::retired(10_000)), Stop::DebugExit(7));
+    }
+}
+
+#[test]
 fn builder_refuses_with_one_sentence_each() {
     let absent = "/nonexistent/path";
     let cases: Vec<(undercroft_machine::MachineBuilder, &str)> = vec![

@@ -27,7 +27,7 @@ fn linux(kernel: &str, cpus: u32, append: &str, more: &[&str]) -> Run {
     let (kernel, initrd, cpus) = (input(kernel), input("initrd.cpio"), cpus.to_string());
     let append = format!("console=ttyS0 panic=-1 {append}");
     let words = ["run", "--kernel", &kernel, "--initrd", &initrd, "--append", &append, "--cpus", &cpus];
-    let run = run(&[&words, &["--max-instructions", LIMIT], more].concat()).expect(0, &["Linux version"]);
+    let run = run(&[&words[..], &["--max-instructions", LIMIT], more].concat()).expect(0, &["Linux version"]);
     for line in run.output.lines() {
         let complaint = COMPLAINTS.iter().find(|complaint| line.contains(**complaint));
         assert!(complaint.is_none(), "the kernel complains: {line}\n{}", run.all());

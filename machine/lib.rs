@@ -30,7 +30,7 @@ pub mod snapshot;
 pub use builder::MachineBuilder;
 pub use config::{DiskConfig, MachineConfig, ModuleConfig, SerialConfig, SerialInput};
 pub use error::BuildError;
-pub use run_control::{ExceptionReport, ProcessorReport, Report, RunLimits, Stop};
+pub use run_control::{ExceptionReport, ProcessorReport, Report, RunLimits, Stop, WhenIdle};
 pub use snapshot::SnapshotError;
 
 use board::Board;

@@ -123,15 +123,25 @@ fn resolve_end(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
 }
 
 /// The general instance: any instruction, any fault. Also where a fast handler gave up.
+///
+/// What needs a frame is in a function of its own that returns before the next handler is called.
 #[inline(never)]
 pub fn general(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
+    let left = run_general(cpu, at, budget);
+    if left == GOES_ON { fall(cpu, at, budget) } else { left }
+}
+/// Result of [`run_general`] when the next record follows. No budget is ever that.
+const GOES_ON: i64 = i64::MIN;
+
+#[inline(never)]
+fn run_general(cpu: &mut Cpu, at: Cursor, budget: i64) -> i64 {
     let i = *at.insn();
     let left = i64::from(i.left);
     let rip = offset_rip(cpu, i32::from(i.offset));
     cpu.s.rip = if i.is_long() { rip } else { rip & 0xffff_ffff };
     cpu.now = cpu.deadline.wrapping_sub((budget + left) as u64);
     match slow::step(cpu, &i) {
-        Ok(Flow::Next) if !cpu.attention => fall(cpu, at, budget),
+        Ok(Flow::Next) if !cpu.attention => GOES_ON,
         Ok(Flow::Next) => {
             cpu.s.rip = next_rip(&i, cpu.s.rip);
             budget + left - 1

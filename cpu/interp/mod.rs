@@ -14,6 +14,8 @@ mod strings;
 mod vector;
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::vcpu::Cpu;

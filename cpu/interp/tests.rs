@@ -55,3 +55,21 @@ fn handlers_run_long_on_a_small_stack() {
     let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(run).expect("thread");
     assert_eq!(thread.join().expect("no overflow"), (3 + 6 * 2_000_000 + 1, 2_000_001_000_000));
 }
+
+/// The general instance goes on to the next record too: RDTSC is always done by it.
+#[test]
+fn general_instance_runs_long_on_a_small_stack() {
+    let run = || {
+        // mov ecx, 300000; loop: rdtsc; fld1; fstp st(0); movaps xmm0, xmm1; sub ecx, 1; jnz loop; hlt
+        let mut code = vec![0xb9];
+        code.extend(300_000u32.to_le_bytes());
+        code.extend([0x0f, 0x31, 0xd9, 0xe8, 0xdd, 0xd8, 0x0f, 0x28, 0xc1, 0x83, 0xe9, 0x01, 0x75, 0xf2, 0xf4]);
+        let mut cpu = prepared(&code);
+        cpu.s.cr4 |= undercroft_spec::x86::control::cr4::OSFXSR;
+        cpu.s.fpu.tag = 0xffff;
+        assert_eq!(cpu.run(u64::MAX), Exit::Idle { next: None });
+        cpu.retired()
+    };
+    let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(run).expect("thread");
+    assert_eq!(thread.join().expect("no overflow"), 1 + 6 * 300_000 + 1);
+}

@@ -2,19 +2,30 @@
 //!
 //! A *space* belongs to one [`Context`]. It has a TLB view for each kind of privilege: user, supervisor, supervisor with SMAP suspended.
 //! Spaces are shared by all logical processors, since nothing in a context is particular to one.
+//!
+//! # Why nothing stale can be seen
+//!
+//! A space caches what a walk found only if every structure of that walk lies in RAM and is noted as *used* by the space ([`tracking`]); the
+//! page is flagged then, so that every store to it, by processors or devices, is reported before the space is used again. A store to an
+//! entry that was present drops all that depended on it: one page for a last-level entry, else everything that the space caches.
+//! Everything is forgotten by giving the space a new *serial*: its uses of tables and what it knows of last-level tables carry the old one and mean
+//! nothing any more. So forgetting takes bounded time, whatever the tables look like (they may contain each other and themselves). Emptying views
+//! is paid for by the misses that filled them: an empty view is not emptied again.
+//!
+//! [`tracking`]: super::tracking
 
-use super::paging::Context;
+use super::paging::{Context, PHYS_BITS};
 use rustc_hash::FxHashMap as HashMap;
 use undercroft_phys_map::PhysMap;
-use undercroft_ram::{Ram, page_flags};
+use undercroft_ram::Ram;
 use undercroft_spec::PhysAddr;
 use undercroft_tlb::{Permissions, Tlb, ViewId};
-use undercroft_walk::{Format, Translation};
+use undercroft_walk::{Allowed, Format, Translation, reserved_in_last_level};
 
 /// Spaces kept at most; the one unused for longest makes room.
-const MAX_SPACES: usize = 96;
-/// Entries of a space's cache of last-level tables.
-const UPPER: usize = 64;
+pub(super) const MAX_SPACES: usize = 96;
+/// Regions of a space whose last level is known, at most.
+const REGIONS: usize = 512;
 
 /// Kind of privilege: which view of a space an access uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,52 +38,100 @@ pub enum Class {
     SupervisorAc = 2,
 }
 
-/// What walking down to a last-level table gave: where it is and what the levels above allow.
-#[derive(Clone, Copy)]
-pub struct Upper {
-    tag: u64,
-    /// Physical address of the last-level table.
-    pub table: u64,
-    /// What the levels above say.
-    pub above: Translation,
+/// A region: what an entry of level 2 maps, 2 MBytes (4 in 32-bit paging). What walking down to its last level gave. All entries above had
+/// their A flag set, and for a large page its own.
+#[derive(Clone, Copy, Default)]
+pub struct Region {
+    number: u64,
+    /// Of the space, when this was noted; else it means nothing.
+    serial: u64,
+    /// Offset in RAM of the last-level table; for part of a large page the physical address that the region begins at.
+    pub base: u64,
+    /// What the levels above (or, for a large page, all levels) allow: see [`Allowed`].
+    pub bits: u8,
+    /// The region is (part of) a large page.
+    pub large: bool,
+    /// The large page's D flag.
+    pub dirty: bool,
+    /// The large page's protection key.
+    pub key: u8,
 }
 
-struct Space {
-    context: Context,
-    serial: u32,
-    views: [Option<ViewId>; 3],
-    upper: Box<[Option<Upper>; UPPER]>,
+/// What is cached of a context.
+pub struct Space {
+    pub(super) context: Context,
+    /// Never the same again once it changed.
+    pub(super) serial: u64,
+    pub(super) views: [Option<ViewId>; 3],
+    regions: Box<[Region]>,
     used: u64,
+    /// What pages allow, by [`Class`].
+    pub allowed: [Allowed; 3],
+    /// Reserved bits of last-level entries.
+    pub reserved: u64,
+    /// Bytes of an entry.
+    pub entry_size: u64,
+    /// Entries that map a page have a protection key.
+    pub has_keys: bool,
+    /// log2 of a region's size.
+    pub region_shift: u8,
 }
 
-/// One use of a page as a paging structure.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Use {
-    space: u32,
-    serial: u32,
-    level: u8,
-    /// First linear address that the structure maps.
-    base: u64,
+impl Space {
+    fn new(context: Context, serial: u64, regions: Box<[Region]>) -> Space {
+        let rules = context.rules;
+        let format = context.format.unwrap_or(Format::Level4);
+        Space {
+            context,
+            serial,
+            views: [None; 3],
+            regions,
+            used: 0,
+            allowed: [(true, false), (false, false), (false, true)].map(|(user, ac)| Allowed::new(rules, user, ac)),
+            reserved: reserved_in_last_level(format, rules.no_execute, PHYS_BITS),
+            entry_size: format.entry_size(),
+            has_keys: matches!(format, Format::Level4 | Format::Level5) && rules.pkru != 0,
+            region_shift: format.shift(2),
+        }
+    }
+    /// What is known of the region of a linear address.
+    #[inline]
+    pub fn region(&self, linear: u64) -> Option<&Region> {
+        let number = linear >> self.region_shift;
+        let region = &self.regions[number as usize % REGIONS];
+        if region.number == number && region.serial == self.serial { Some(region) } else { None }
+    }
+    fn note_region(&mut self, linear: u64, bits: u8, found: &Translation, base: u64) {
+        let number = linear >> self.region_shift;
+        self.regions[number as usize % REGIONS] = Region {
+            number,
+            serial: self.serial,
+            base,
+            bits,
+            large: found.page_shift > 12,
+            dirty: found.dirty,
+            key: if self.has_keys { found.key } else { 0 },
+        };
+    }
 }
 
 /// All contexts, and the tracking that keeps them coherent.
 pub struct Mmu {
     /// The translations.
     pub tlb: Tlb,
-    ram: Ram,
-    map: PhysMap,
-    spaces: Vec<Space>,
+    pub(super) ram: Ram,
+    pub(super) map: PhysMap,
+    pub(super) spaces: Vec<Space>,
     by_context: HashMap<Context, u32>,
     free_views: Vec<ViewId>,
-    tables: HashMap<u64, Vec<Use>>,
-    /// For each page of RAM, TLB entries that let stores go to it: view and index plus one; the last place all ones when there are more.
-    writers: Vec<[u32; 4]>,
+    pub(super) tables: super::tracking::Uses,
+    pub(super) writers: super::writers::Writers,
     /// Space that each logical processor uses.
-    live: Vec<u32>,
+    pub(super) live: Vec<u32>,
     /// Changes whenever a translation that instructions were fetched by may have changed.
     pub epoch: u64,
     clock: u64,
-    next_serial: u32,
+    next_serial: u64,
     /// For `--stats`.
     pub counters: Counters,
 }
@@ -88,7 +147,7 @@ pub struct Counters {
     pub spaces: u64,
     /// Translations dropped since an entry changed.
     pub drops: u64,
-    /// Views emptied since an entry of an upper level changed.
+    /// Times all that a space cached was dropped since an entry of an upper level changed.
     pub clears: u64,
 }
 
@@ -100,8 +159,8 @@ impl Mmu {
             spaces: Vec::new(),
             by_context: HashMap::default(),
             free_views: Vec::new(),
-            tables: HashMap::default(),
-            writers: vec![[0; 4]; ram.pages() as usize],
+            tables: super::tracking::Uses::default(),
+            writers: super::writers::Writers::new(ram.pages()),
             live: vec![u32::MAX; cpus],
             epoch: 1,
             clock: 0,
@@ -127,254 +186,115 @@ impl Mmu {
     }
     fn new_space(&mut self, context: Context) -> u32 {
         self.counters.spaces += 1;
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let space = Space {
-            context,
-            serial: self.next_serial,
-            views: [None; 3],
-            upper: Box::new([None; UPPER]),
-            used: self.clock,
-        };
+        let serial = self.new_serial();
         let slot = if self.spaces.len() < MAX_SPACES {
-            self.spaces.push(space);
-            self.spaces.len() as u32 - 1
+            self.spaces.push(Space::new(context, serial, vec![Region::default(); REGIONS].into_boxed_slice()));
+            self.spaces.len() - 1
         } else {
-            let oldest = (0..self.spaces.len())
-                .filter(|n| !self.live.contains(&(*n as u32)))
-                .min_by_key(|n| self.spaces[*n].used);
+            let oldest =
+                (0..MAX_SPACES).filter(|n| !self.live.contains(&(*n as u32))).min_by_key(|n| self.spaces[*n].used);
+            // With so many logical processors that all are in use any will do: each looks its space up when its turn comes.
             let slot = oldest.unwrap_or(0);
             self.retire(slot as u32);
-            self.spaces[slot] = space;
-            slot as u32
+            let regions = std::mem::take(&mut self.spaces[slot].regions);
+            self.spaces[slot] = Space::new(context, serial, regions);
+            slot
         };
-        self.by_context.insert(context, slot);
-        slot
+        self.by_context.insert(context, slot as u32);
+        slot as u32
     }
-    /// Forgets all of a space. Its uses of tables become stale by their serial.
-    fn retire(&mut self, slot: u32) {
+    fn new_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+    /// Forgets a space and gives its views back.
+    pub(super) fn retire(&mut self, slot: u32) {
+        self.clear_space(slot);
         let space = &mut self.spaces[slot as usize];
         if self.by_context.get(&space.context) == Some(&slot) {
             self.by_context.remove(&space.context);
         }
-        self.next_serial = self.next_serial.wrapping_add(1);
-        space.serial = self.next_serial;
-        space.upper.fill(None);
-        for view in space.views.iter_mut().filter_map(Option::take) {
-            self.tlb.clear(view);
-            self.free_views.push(view);
+        self.free_views.extend(space.views.iter_mut().filter_map(Option::take));
+    }
+    /// Forgets all that a space caches. Its uses of tables become stale by their serial.
+    pub(super) fn clear_space(&mut self, slot: u32) {
+        self.counters.clears += 1;
+        let serial = self.new_serial();
+        let space = &mut self.spaces[slot as usize];
+        space.serial = serial;
+        for view in space.views.into_iter().flatten() {
+            // Nothing was fetched by a view that nothing was filled into.
+            if self.tlb.clear(view) {
+                self.epoch += 1;
+            }
         }
-        self.epoch += 1;
+    }
+    /// A space.
+    #[inline]
+    pub fn space(&self, slot: u32) -> &Space {
+        &self.spaces[slot as usize]
     }
     /// The view of a space for a kind of privilege.
+    #[inline]
     pub fn view(&mut self, slot: u32, class: Class) -> ViewId {
-        let space = &mut self.spaces[slot as usize];
-        if let Some(view) = space.views[class as usize] {
-            return view;
+        match self.spaces[slot as usize].views[class as usize] {
+            Some(view) => view,
+            None => self.new_view(slot, class),
         }
+    }
+    #[cold]
+    fn new_view(&mut self, slot: u32, class: Class) -> ViewId {
         let view = self.free_views.pop().unwrap_or_else(|| self.tlb.add_view());
-        space.views[class as usize] = Some(view);
+        self.spaces[slot as usize].views[class as usize] = Some(view);
         view
     }
 
-    /// The last-level table for a linear address, if it was walked to before and nothing above it changed.
-    pub fn upper(&self, slot: u32, linear: u64) -> Option<&Upper> {
-        let region = linear >> 21;
-        self.spaces[slot as usize].upper[region as usize % UPPER].as_ref().filter(|u| u.tag == region)
-    }
-    /// Notes the structures that a walk used, so that changes to them are seen.
-    pub fn note_walk(&mut self, slot: u32, format: Format, linear: u64, found: &Translation) {
+    /// Notes the structures that a walk used, so that changes to them are seen, and what it found out about the region. The walk's A flags are set.
+    /// False if a structure lies outside RAM, where changes cannot be seen: then nothing of the walk may be cached.
+    pub fn note_walk(&mut self, slot: u32, format: Format, linear: u64, found: &Translation) -> bool {
         self.counters.walks += 1;
-        for step in &found.steps[..found.depth as usize] {
-            let shift = format.shift(step.level) + if format.entry_size() == 4 { 10 } else { 9 };
-            let base = if shift >= 64 { 0 } else { linear >> shift << shift };
-            self.note_use(step.addr >> 12, slot, step.level, base);
+        let steps = &found.steps[..usize::from(found.depth)];
+        let Some(last) = steps.last() else { return false };
+        if steps.iter().any(|step| self.map.ram_offset(PhysAddr(step.addr)).is_none()) {
+            return false;
         }
-        let last = &found.steps[found.depth as usize - 1];
-        // A later walk from the last level sets no flag above it: so all must be set already.
-        let all_accessed = found.steps[..found.depth as usize - 1].iter().all(|step| step.value & 0x20 != 0);
-        if last.level == 1 && format.entry_size() == 8 && all_accessed {
-            let mut above = Translation { writable: true, user: true, ..Translation::default() };
-            for step in &found.steps[..found.depth as usize - 1] {
-                above.writable &= step.value & 2 != 0;
-                above.user &= step.value & 4 != 0;
-                above.no_execute |= step.value >> 63 != 0;
+        self.limit_uses();
+        let mut above = Allowed::WRITABLE | Allowed::USER | Allowed::EXECUTABLE;
+        for (n, step) in steps.iter().enumerate() {
+            let bits = if format.entry_size() == 4 { 10 } else { 9 };
+            let shift = format.shift(step.level) + bits;
+            if let Some(offset) = self.map.ram_offset(PhysAddr(step.addr)) {
+                self.note_use(offset >> 12, slot, step.level, linear >> shift << shift);
             }
-            let region = linear >> 21;
-            let upper = Upper { tag: region, table: last.addr & !0xfff, above };
-            self.spaces[slot as usize].upper[region as usize % UPPER] = Some(upper);
+            if n + 1 < steps.len() || last.level > 1 {
+                above &= page_bits(step.value);
+            }
         }
-    }
-    fn note_use(&mut self, phys_page: u64, slot: u32, level: u8, base: u64) {
-        let serial = self.spaces[slot as usize].serial;
-        let new = Use { space: slot, serial, level, base };
-        let Some(page) = self.ram_page(phys_page) else { return };
-        let uses = self.tables.entry(page).or_default();
-        if uses.contains(&new) {
-            return;
+        let space = &mut self.spaces[slot as usize];
+        if last.level > 1 {
+            space.note_region(linear, above, found, found.addr & !((1 << space.region_shift) - 1));
+        } else if let Some(offset) = self.map.ram_offset(PhysAddr(last.addr)) {
+            space.note_region(linear, above, found, offset & !0xfff);
         }
-        let spaces = &self.spaces;
-        uses.retain(|u| spaces[u.space as usize].serial == u.serial);
-        uses.push(new);
-        if self.ram.flags(page) & page_flags::TABLE == 0 {
-            self.ram.set_flags(page, page_flags::TABLE);
-            self.forbid_writes(page);
-        }
-    }
-    /// Number in RAM of a page of the physical address space.
-    fn ram_page(&self, phys_page: u64) -> Option<u64> {
-        self.map.ram_offset(PhysAddr(phys_page << 12)).map(|offset| offset >> 12)
+        true
     }
 
     /// Caches a translation. `ram_page` is where the page lies in RAM.
+    #[inline]
     pub fn fill(&mut self, view: ViewId, linear: u64, ram_page: u64, allow: Permissions) {
         self.counters.fills += 1;
         if self.tlb.fill(view, linear, ram_page, allow) && allow.write {
-            self.note_writer(ram_page, view, Tlb::index_of(linear));
-        }
-    }
-    fn note_writer(&mut self, page: u64, view: ViewId, index: usize) {
-        let me = (view.0 << 10 | index as u32) + 1;
-        let tlb = &self.tlb;
-        let Some(writers) = self.writers.get_mut(page as usize) else { return };
-        if writers.contains(&me) || writers[3] == u32::MAX {
-            return;
-        }
-        let stale = |w: u32| w == 0 || !tlb.writes_to(ViewId((w - 1) >> 10), (w - 1) as usize & 0x3ff, page);
-        match writers.iter_mut().find(|w| stale(**w)) {
-            Some(place) => *place = me,
-            None => writers[3] = u32::MAX,
+            self.writers.note(&mut self.tlb, ram_page, view, Tlb::index_of(linear));
         }
     }
     /// Makes stores to a page of RAM leave the fast path.
     pub fn forbid_writes(&mut self, page: u64) {
-        let Some(writers) = self.writers.get_mut(page as usize) else { return };
-        let who = std::mem::take(writers);
-        if who[3] == u32::MAX {
-            self.tlb.forbid_writes_everywhere(page);
-            return;
-        }
-        for w in who.into_iter().filter(|w| *w != 0) {
-            self.tlb.forbid_writes(ViewId((w - 1) >> 10), (w - 1) as usize & 0x3ff, page);
-        }
-    }
-
-    /// The bytes from `offset` in page `page` of RAM, which serves as a paging structure, are about to change.
-    pub fn entries_change(&mut self, page: u64, offset: u64, len: u64) {
-        let Some(mut uses) = self.tables.remove(&page) else {
-            self.ram.clear_flags(page, page_flags::TABLE);
-            return;
-        };
-        let mut at = 0;
-        while at < uses.len() {
-            let u = uses[at];
-            let space = &self.spaces[u.space as usize];
-            let size = space.context.format.map_or(8, Format::entry_size);
-            let mut entry = offset & !(size - 1);
-            while entry < offset + len && self.spaces[u.space as usize].serial == u.serial {
-                let old = self.ram.load(page << 12 | entry, size).unwrap_or(0);
-                if old & 1 != 0 {
-                    self.drop_use(u, entry, old);
-                }
-                entry += size;
-            }
-            at += 1;
-        }
-        uses.retain(|u| self.spaces[u.space as usize].serial == u.serial);
-        if uses.is_empty() {
-            self.ram.clear_flags(page, page_flags::TABLE);
-        } else {
-            self.tables.insert(page, uses);
-        }
-    }
-    fn drop_use(&mut self, u: Use, offset: u64, old: u64) {
-        let space = &self.spaces[u.space as usize];
-        let Some(format) = space.context.format else { return };
-        let shift = format.shift(u.level);
-        let index = offset / format.entry_size();
-        let linear = u.base.wrapping_add(index << shift);
-        if u.level == 1 {
-            self.counters.drops += 1;
-            let views = space.views;
-            for view in views.into_iter().flatten() {
-                if self.tlb.drop_page(view, canonical(format, linear)) {
-                    self.epoch += 1;
-                }
-            }
-            return;
-        }
-        let is_root =
-            matches!((format, u.level), (Format::Level4, 4) | (Format::Level5, 5) | (Format::Bits32 { .. }, 2));
-        if is_root && !self.live.contains(&u.space) {
-            // Nobody runs in this space and its root changes: most likely the page is on its way to another life.
-            self.retire(u.space);
-            return;
-        }
-        self.clear_space(u.space);
-        let is_page = old & 0x80 != 0 && u.level <= 3;
-        if !is_page {
-            let child = if format.entry_size() == 4 { old & 0xffff_f000 } else { old & 0x000f_ffff_ffff_f000 };
-            self.forget_table(child >> 12, u.space, u.level - 1, linear, format);
-        }
-    }
-    /// Empties the views of a space.
-    fn clear_space(&mut self, slot: u32) {
-        self.counters.clears += 1;
-        let space = &mut self.spaces[slot as usize];
-        space.upper.fill(None);
-        let views = space.views;
-        for view in views.into_iter().flatten() {
-            self.tlb.clear(view);
-        }
-        self.epoch += 1;
-    }
-    /// A table is no longer reached from `base` in a space: it, and what hangs below it, is no paging structure of that space there.
-    fn forget_table(&mut self, phys_page: u64, slot: u32, level: u8, base: u64, format: Format) {
-        let Some(page) = self.ram_page(phys_page) else { return };
-        let Some(uses) = self.tables.get_mut(&page) else { return };
-        let before = uses.len();
-        uses.retain(|u| !(u.space == slot && u.level == level && u.base == base));
-        if uses.len() == before {
-            return;
-        }
-        if uses.is_empty() {
-            self.tables.remove(&page);
-            self.ram.clear_flags(page, page_flags::TABLE);
-        }
-        if level == 1 {
-            return;
-        }
-        let size = format.entry_size();
-        for index in 0..4096 / size {
-            let value = self.ram.load(page * 4096 + index * size, size).unwrap_or(0);
-            if value & 1 != 0 && !(value & 0x80 != 0 && level <= 3) {
-                let child = if size == 4 { value & 0xffff_f000 } else { value & 0x000f_ffff_ffff_f000 };
-                self.forget_table(
-                    child >> 12,
-                    slot,
-                    level - 1,
-                    base.wrapping_add(index << format.shift(level)),
-                    format,
-                );
-            }
-        }
-    }
-    /// A device wrote to a page that serves as a paging structure: forgets every space that uses it.
-    pub fn table_overwritten(&mut self, page: u64) {
-        for u in self.tables.remove(&page).unwrap_or_default() {
-            if self.spaces[u.space as usize].serial == u.serial {
-                self.retire(u.space);
-            }
-        }
-        self.ram.clear_flags(page, page_flags::TABLE);
-        self.live.fill(u32::MAX);
+        self.writers.forbid(&mut self.tlb, page);
     }
 }
 
-/// The linear address with the sign that 4- and 5-level paging demand.
-fn canonical(format: Format, linear: u64) -> u64 {
-    match format {
-        Format::Level4 => ((linear << 16) as i64 >> 16) as u64,
-        Format::Level5 => ((linear << 7) as i64 >> 7) as u64,
-        _ => linear & 0xffff_ffff,
-    }
+/// What an entry allows, as [`Allowed`] wants it. Bit 63 of a 4-byte entry is clear.
+#[inline]
+pub fn page_bits(entry: u64) -> u8 {
+    (entry >> 1 & 3) as u8 | ((!entry >> 63) as u8) << 2
 }

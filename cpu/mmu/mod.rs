@@ -4,9 +4,13 @@
 //! is a pure cache of that and can never be seen.
 
 mod access;
+#[cfg(test)]
+mod coherence_tests;
 mod contexts;
 mod paging;
+mod tracking;
 mod translate;
+mod writers;
 
 pub use access::Privilege;
 pub use contexts::{Class, Counters, Mmu};

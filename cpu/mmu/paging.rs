@@ -96,6 +96,10 @@ impl Cpu {
         implicit: bool,
     ) -> Result<(PhysAddr, Translation), Exception> {
         let context = Context::of(&self.s);
+        let linear = if self.s.is_ia32e() { linear } else { LinearAddr(linear.get() & 0xffff_ffff) };
+        if !is_canonical(&self.s, linear.get()) && self.s.is_ia32e() {
+            return Err(Exception::gp(0));
+        }
         let user = self.s.cpl == 3 && !implicit;
         // SMAP: RFLAGS.AC suspends it for explicit accesses.
         let smap_override = !implicit && self.s.flags.other() & rflags::AC != 0;
@@ -121,11 +125,8 @@ impl Tables for Cpu {
         self.phys_read(PhysAddr(addr), size)
     }
     fn store(&mut self, addr: u64, size: u64, value: u64) {
-        // Setting A and D changes no translation: no tracking needed.
         match self.map.ram_range(PhysAddr(addr), size) {
-            Some(offset) => {
-                let _ = self.ram.store(offset, size, value);
-            }
+            Some(offset) => self.mark(offset, size, value),
             None => self.phys_write(PhysAddr(addr), size, value),
         }
     }

@@ -23,7 +23,9 @@ impl Cpu {
         }
         self.attention = true;
         self.listen = true;
-        self.bus.read(self.now, pa, len as u8)
+        let value = self.bus.read(self.now, pa, len as u8);
+        self.hear_writes();
+        value
     }
     /// Writes a device register.
     pub(crate) fn device_write(&mut self, pa: PhysAddr, len: u64, value: u64) {
@@ -36,18 +38,29 @@ impl Cpu {
             return;
         }
         self.bus.write(self.now, pa, len as u8, value);
+        self.hear_writes();
+    }
+    /// What a device wrote to RAM is seen by the same instruction's next access.
+    #[inline]
+    fn hear_writes(&mut self) {
+        if self.ram.has_touched() {
+            self.devices_touched_pages();
+        }
     }
     /// Reads an I/O port. Permission was checked.
     pub fn io_read(&mut self, port: u16, len: u8) -> u32 {
         self.attention = true;
         self.listen = true;
-        self.bus.io_read(self.now, port, len)
+        let value = self.bus.io_read(self.now, port, len);
+        self.hear_writes();
+        value
     }
     /// Writes an I/O port. Permission was checked.
     pub fn io_write(&mut self, port: u16, len: u8, value: u32) {
         self.attention = true;
         self.listen = true;
         self.bus.io_write(self.now, port, len, value);
+        self.hear_writes();
     }
     /// Arms MONITOR for the 64 bytes around a physical address.
     pub fn arm_monitor(&mut self, pa: PhysAddr) {

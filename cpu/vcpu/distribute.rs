@@ -64,7 +64,8 @@ impl Cpu {
         let s = self.state_mut(n);
         match signal {
             ApicSignal::Nmi => s.nmi_pending = true,
-            ApicSignal::Init => s.init_pending = true,
+            // A processor that waits for a start-up IPI is as after an INIT already.
+            ApicSignal::Init => s.init_pending = s.activity != Activity::WaitForSipi,
             // Without an INIT before it a start-up IPI is ignored.
             ApicSignal::StartUp(vector) if s.activity == Activity::WaitForSipi || s.init_pending => {
                 s.sipi_pending = Some(vector)
@@ -95,7 +96,7 @@ impl Cpu {
                 }
                 Signal::Init => {
                     for n in 0..self.apics.len() {
-                        self.state_mut(n).init_pending = true;
+                        self.apply_signal(n, ApicSignal::Init);
                     }
                 }
             }

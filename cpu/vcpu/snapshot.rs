@@ -50,7 +50,8 @@ impl Cpu {
             clock: self.clock,
             retired: self.retired,
             current: self.current,
-            turn_left: self.turn_left,
+            // Turns mean something only where there is more than one to take them.
+            turn_left: if self.config.cpus > 1 { self.turn_left } else { 0 },
         }
     }
     /// Goes back to a snapshot. RAM and devices are the machine's to restore, before this.

@@ -12,3 +12,6 @@ mod operands;
 pub use decoder::{CodeSize, Decoded, Undecodable, decode, is_undefined};
 pub use iced_x86::{Code, Mnemonic};
 pub use insn::{AddrSize, Cond, Insn, Kind, Op, Reg, Rep, Seg, Shape, Size};
+
+#[cfg(test)]
+mod tests;

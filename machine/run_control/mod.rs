@@ -24,22 +24,33 @@ pub struct RunLimits {
     pub retired: u64,
     /// Stop at this tick since power-on.
     pub tick: u64,
+    /// What to do while all processors wait.
+    pub when_idle: WhenIdle,
+}
+
+/// What to do while all processors wait for an event of which the time is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenIdle {
+    /// The clock jumps to it.
+    Jump,
+    /// The run stops, and its caller lets time pass: see [`Machine::pass_idle_time`].
+    Stop,
 }
 
 impl RunLimits {
     /// Until the machine ends.
     pub const fn none() -> Self {
-        Self { retired: u64::MAX, tick: u64::MAX }
+        Self { retired: u64::MAX, tick: u64::MAX, when_idle: WhenIdle::Jump }
     }
 
     /// Until this many instructions are retired since power-on.
     pub const fn retired(count: u64) -> Self {
-        Self { retired: count, tick: u64::MAX }
+        Self { retired: count, ..Self::none() }
     }
 
     /// Until this tick since power-on.
     pub const fn tick(tick: u64) -> Self {
-        Self { retired: u64::MAX, tick }
+        Self { tick, ..Self::none() }
     }
 }
 
@@ -60,7 +71,7 @@ pub enum Stop {
     Hang(Report),
     /// Only input from outside can make a processor run again.
     WaitingForInput,
-    /// All processors wait, and have waited for many events; the next one is at this tick. Run again to go on.
+    /// All processors wait for the next event. Either the limits say to stop then, or many events have woken nobody. Run again to go on.
     Idle {
         /// Tick of the next event.
         until: u64,
@@ -132,6 +143,7 @@ impl Machine {
             return Some(Stop::Hang(self.report(why.into())));
         }
         match next {
+            Some(until) if limits.when_idle == WhenIdle::Stop && until < limits.tick => Some(Stop::Idle { until }),
             Some(tick) if !self.is_in_vain() => {
                 self.cpu.skip_to(tick.min(limits.tick));
                 None
@@ -145,6 +157,12 @@ impl Machine {
                 Some(Stop::Hang(self.report(why.into())))
             }
         }
+    }
+
+    /// Lets time pass while all processors wait, but not beyond the next event.
+    pub fn pass_idle_time(&mut self, ticks: u64) {
+        let next = self.cpu.next_event().unwrap_or(u64::MAX);
+        self.cpu.skip_to(self.cpu.clock().saturating_add(ticks).min(next));
     }
 
     /// Notes a jump; true when so many have been in vain that no event can be expected to wake anybody.

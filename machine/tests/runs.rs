@@ -5,7 +5,7 @@ mod images;
 use images::{builder, image, machine, outb, start_timer};
 use undercroft_cpu::state::Activity;
 use undercroft_machine::board::DiskMode;
-use undercroft_machine::{BuildError, Machine, RunLimits, SerialInput, Stop};
+use undercroft_machine::{BuildError, Machine, RunLimits, SerialInput, Stop, WhenIdle};
 
 /// `cli; hlt`, forever.
 const HALT: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfc];
@@ -107,6 +107,22 @@ fn idle_machine_jumps_to_the_timer_whose_mask_keeps_it_asleep() {
 }
 
 #[test]
+fn idle_machine_stops_when_asked_and_time_passes_up_to_the_event() {
+    let code = [start_timer(), outb(0x21, 0xff), WAIT.to_vec()].concat();
+    let mut machine = machine(&code);
+    let limits = RunLimits { when_idle: WhenIdle::Stop, ..RunLimits::none() };
+    let Stop::Idle { until } = machine.run(limits) else { panic!("not idle") };
+    let before = machine.now();
+    assert!(before < until);
+    assert_eq!(machine.run(limits), Stop::Idle { until });
+    machine.pass_idle_time(10);
+    assert_eq!(machine.now(), before + 10);
+    machine.pass_idle_time(u64::MAX);
+    assert_eq!(machine.now(), until);
+    assert!(matches!(machine.run(limits), Stop::Idle { until: later } if later > until));
+}
+
+#[test]
 fn run_in_small_steps_ends_as_in_one() {
     let code = [start_timer(), vec![0x40, 0xe4, 0x40, 0x8a, 0xe0, 0x89, 0x05, 0, 0, 0x20, 0, 0xeb, 0xf3]].concat();
     let mut whole = machine(&code);
@@ -117,6 +133,26 @@ fn run_in_small_steps_ends_as_in_one() {
     }
     assert_eq!(whole.state_hash(), stepped.state_hash());
     assert_eq!(whole.now(), 100_000);
+}
+
+#[test]
+fn second_processor_starts_by_one_init_and_one_start_up_ipi() {
+    let store = |address: u32, value: u32| {
+        [vec![0xc7, 0x05], address.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat()
+    };
+    // At 8000h, in real mode: mov al, 7; out f4h, al.
+    let code = [
+        store(0x8000, 0xf4e6_07b0),
+        store(0xfee0_0310, 1 << 24),
+        store(0xfee0_0300, 0x4500),
+        store(0xfee0_0300, 0x4608),
+        SPIN.to_vec(),
+    ]
+    .concat();
+    for quantum in [1, 100] {
+        let mut machine = builder(&code).cpus(2).quantum(quantum).build().unwrap();
+        assert_eq!(machine.run(RunLimits::retired(10_000)), Stop::DebugExit(7));
+    }
 }
 
 #[test]

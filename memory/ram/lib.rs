@@ -42,6 +42,8 @@ pub mod page_flags {
     pub const TABLE: u8 = 2;
     /// Holds a range armed by MONITOR.
     pub const MONITOR: u8 = 4;
+    /// Among the pages that [`take_touched`](super::Ram::take_touched) will give: each is kept once, however often devices write it.
+    pub const TOUCHED: u8 = 8;
 }
 
 /// A handle to the machine's RAM. Clones are handles to the same RAM.
@@ -98,6 +100,7 @@ impl Ram {
     }
 
     /// Copies out of RAM. False, and nothing copied, when the range leaves RAM.
+    #[inline]
     #[must_use]
     pub fn read(&self, offset: u64, data: &mut [u8]) -> bool {
         if !self.contains(offset, data.len() as u64) {
@@ -108,6 +111,7 @@ impl Ram {
         true
     }
     /// Copies into RAM without regard to page flags. False, and nothing copied, when the range leaves RAM.
+    #[inline]
     #[must_use]
     pub fn write(&self, offset: u64, data: &[u8]) -> bool {
         if !self.contains(offset, data.len() as u64) {
@@ -153,16 +157,27 @@ impl Ram {
     #[inline]
     pub fn load(&self, offset: u64, size: u64) -> Option<u64> {
         let mut bytes = [0; 8];
-        let part = bytes.get_mut(..size as usize)?;
-        if self.read(offset, part) { Some(u64::from_le_bytes(bytes)) } else { None }
+        // The usual sizes by name, so that the copy is one instruction.
+        let read = match size {
+            8 => self.read(offset, &mut bytes),
+            4 => self.read(offset, &mut bytes[..4]),
+            1 => self.read(offset, &mut bytes[..1]),
+            2 => self.read(offset, &mut bytes[..2]),
+            _ => self.read(offset, bytes.get_mut(..size as usize)?),
+        };
+        if read { Some(u64::from_le_bytes(bytes)) } else { None }
     }
     /// Writes the low `size` bytes of a value without regard to page flags. False when the range leaves RAM.
     #[inline]
     #[must_use]
     pub fn store(&self, offset: u64, size: u64, value: u64) -> bool {
-        match value.to_le_bytes().get(..size as usize) {
-            Some(part) => self.write(offset, part),
-            None => false,
+        let bytes = value.to_le_bytes();
+        match size {
+            8 => self.write(offset, &bytes),
+            4 => self.write(offset, &bytes[..4]),
+            1 => self.write(offset, &bytes[..1]),
+            2 => self.write(offset, &bytes[..2]),
+            _ => bytes.get(..size as usize).is_some_and(|part| self.write(offset, part)),
         }
     }
 
@@ -192,7 +207,9 @@ impl Ram {
         if !data.is_empty() {
             let last = (offset + data.len() as u64 - 1) / PAGE_SIZE;
             for page in offset / PAGE_SIZE..=last {
-                if self.flags(page) != 0 {
+                let flags = self.flags(page);
+                if flags != 0 && flags & page_flags::TOUCHED == 0 {
+                    self.set_flags(page, page_flags::TOUCHED);
                     self.inner.touched.borrow_mut().push(page);
                 }
             }
@@ -201,7 +218,11 @@ impl Ram {
     }
     /// Flagged pages that devices wrote since the last call.
     pub fn take_touched(&self) -> Vec<u64> {
-        std::mem::take(&mut self.inner.touched.borrow_mut())
+        let touched = std::mem::take(&mut *self.inner.touched.borrow_mut());
+        for page in &touched {
+            self.clear_flags(*page, page_flags::TOUCHED);
+        }
+        touched
     }
     /// Did devices write flagged pages?
     #[inline]
@@ -234,7 +255,9 @@ mod tests {
         assert!(ram.write_by_device(100, &[0; 10]));
         assert!(!ram.has_touched());
         assert!(ram.write_by_device(2 * PAGE_SIZE - 1, &[0; 2]));
-        assert_eq!(ram.take_touched(), vec![2]);
+        assert!(ram.write_by_device(2 * PAGE_SIZE, &[0; 2]));
+        assert_eq!(ram.take_touched(), vec![2], "once");
         assert!(!ram.has_touched());
+        assert_eq!(ram.flags(2), page_flags::CODE);
     }
 }

@@ -177,31 +177,9 @@ pub fn walk<T: Tables>(
     }
 }
 
-/// The last step of a walk whose upper levels are known: `value` is the last-level entry at `addr`, 8 bytes wide, and `above` what the levels
-/// above it say together. The result has the last step only.
-pub fn last_level(
-    addr: u64,
-    value: u64,
-    linear: u64,
-    above: Translation,
-    nxe: bool,
-    phys_bits: u32,
-) -> Result<Translation, WalkFault> {
-    if value & P == 0 {
-        return Err(WalkFault::NotPresent);
-    }
-    // Keys are taken from the entry in any case; formats without them have these bits reserved.
-    if Format::Level4.reserved(value, 1, false, nxe, phys_bits) != 0 {
-        return Err(WalkFault::Reserved);
-    }
-    let mut found = above;
-    found.steps[0] = Step { addr, value, level: 1 };
-    found.depth = 1;
-    found.writable &= value & RW != 0;
-    found.user &= value & US != 0;
-    found.no_execute |= value & NX != 0;
-    finish(&mut found, Format::Level4, value, 1, false, linear);
-    Ok(found)
+/// Bits of a last-level entry of which none may be set where it is present.
+pub fn reserved_in_last_level(format: Format, nxe: bool, phys_bits: u32) -> u64 {
+    format.reserved(u64::MAX, 1, false, nxe, phys_bits)
 }
 
 fn finish(found: &mut Translation, format: Format, value: u64, level: u8, large: bool, linear: u64) {

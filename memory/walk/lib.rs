@@ -6,8 +6,8 @@
 mod format;
 mod permission;
 
-pub use format::{Format, Step, Translation, WalkFault, last_level, mark_used, walk};
-pub use permission::{Access, AccessKind, Rules, permits};
+pub use format::{Format, Step, Translation, WalkFault, mark_used, reserved_in_last_level, walk};
+pub use permission::{Access, AccessKind, Allowed, Rules, permits};
 
 /// Where paging structures lie.
 pub trait Tables {

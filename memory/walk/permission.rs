@@ -87,3 +87,50 @@ fn denied_by_key(key: u8, access: Access, rules: Rules) -> bool {
     let write_disabled = bits & 2 != 0;
     access_disabled || write_disabled && access.kind == AccessKind::Write && (access.user || rules.write_protect)
 }
+
+/// What pages allow to one kind of privilege, worked out for all of them: see [`Allowed::to`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Allowed([u8; 8]);
+
+impl Allowed {
+    /// Bit of the index: every level allows writes.
+    pub const WRITABLE: u8 = 1;
+    /// Bit of the index: every level allows user-mode accesses.
+    pub const USER: u8 = 2;
+    /// Bit of the index: no level forbids instruction fetches.
+    pub const EXECUTABLE: u8 = 4;
+
+    /// For accesses of this privilege, to pages whose protection key is 0.
+    pub fn new(rules: Rules, user: bool, smap_override: bool) -> Allowed {
+        let mut table = [0; 8];
+        for (bits, entry) in table.iter_mut().enumerate() {
+            let bits = bits as u8;
+            let found = Ok(Translation {
+                writable: bits & Allowed::WRITABLE != 0,
+                user: bits & Allowed::USER != 0,
+                no_execute: bits & Allowed::EXECUTABLE == 0,
+                ..Translation::default()
+            });
+            for kind in [AccessKind::Read, AccessKind::Write, AccessKind::Fetch] {
+                if permits(&found, Access { kind, user, smap_override }, rules).is_ok() {
+                    *entry |= Allowed::bit(kind);
+                }
+            }
+        }
+        Allowed(table)
+    }
+    /// What a page allows: a [`bit`](Allowed::bit) for each kind of access.
+    #[inline]
+    pub fn to(&self, page: u8) -> u8 {
+        self.0[usize::from(page & 7)]
+    }
+    /// The bit of a kind of access.
+    #[inline]
+    pub const fn bit(kind: AccessKind) -> u8 {
+        match kind {
+            AccessKind::Read => 1,
+            AccessKind::Write => 2,
+            AccessKind::Fetch => 4,
+        }
+    }
+}

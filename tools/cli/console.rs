@@ -62,6 +62,11 @@ impl Console {
         }
     }
 
+    /// Whether a person sits at the other end.
+    pub fn is_terminal(&self) -> bool {
+        self._raw_mode.is_some()
+    }
+
     /// What was given, without waiting.
     pub fn poll(&mut self) -> Result<Given> {
         let received = match &self.input {

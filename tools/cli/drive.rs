@@ -7,7 +7,7 @@ use crate::settings::{SaveAt, Settings};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Instructions between two looks at the console: some tens of milliseconds.
 const CHUNK: u64 = 4_000_000;
@@ -19,6 +19,8 @@ const WAIT: Duration = Duration::from_millis(200);
 pub enum Stop {
     /// The instruction count that was asked for is reached, or the machine offers a moment to look in.
     Pause,
+    /// All processors wait for something that happens after this time. Only a paced machine says so.
+    Idle(Duration),
     /// Only input from outside can make a processor run again.
     WaitingForInput,
     /// It has ended.
@@ -31,6 +33,10 @@ pub trait Session {
     fn instructions(&self) -> u64;
     /// Runs until exactly `until` instructions are retired, or something happens.
     fn run(&mut self, until: u64) -> Stop;
+    /// From now on the machine's time does not run ahead of the host's while it waits: for a person at a terminal.
+    fn pace(&mut self) {}
+    /// So much time has passed in which all processors waited.
+    fn pass_idle_time(&mut self, _passed: Duration) {}
     /// Takes what the first serial port has sent.
     fn take_serial_output(&mut self) -> Vec<u8>;
     /// Gives bytes to the first serial port.
@@ -67,6 +73,9 @@ pub fn drive(
     notes: &mut dyn Write,
 ) -> Result<Outcome> {
     let mut plan = plan(settings).into_iter().peekable();
+    if console.is_terminal() {
+        session.pace();
+    }
     while plan.next_if(|(count, _)| *count < session.instructions()).is_some() {
         writeln!(notes, "undercroft: a count before the snapshot's {} is passed over", session.instructions())?;
     }
@@ -92,6 +101,17 @@ pub fn drive(
         console.write(&session.take_serial_output())?;
         match stop {
             Stop::Pause => {}
+            Stop::Idle(duration) => {
+                let started = Instant::now();
+                let given = console.wait(duration.min(WAIT))?;
+                if given == Given::Closed {
+                    std::thread::sleep(duration.min(WAIT));
+                }
+                session.pass_idle_time(started.elapsed().min(duration));
+                if let Some(outcome) = take(session, given, notes)? {
+                    return Ok(outcome);
+                }
+            }
             Stop::Ended(outcome) => return Ok(outcome),
             Stop::WaitingForInput => {
                 if let Some(outcome) = wait_for_input(session, console, notes)? {

@@ -11,6 +11,7 @@ mod session;
 mod settings;
 mod terminal;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use outcome::{Outcome, STATUS_TABLE};
 use std::process::ExitCode;
@@ -29,9 +30,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match CommandLine::parse().command {
-        Some(Command::Run(command)) => run::run(*command),
-        None => demo::run(),
+    let outcome = match CommandLine::try_parse() {
+        Ok(CommandLine { command: Some(Command::Run(command)) }) => run::run(*command),
+        Ok(CommandLine { command: None }) => demo::run(),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
+        Err(error) => Outcome::Unusable(one_sentence(&error)),
     };
     if outcome != Outcome::PowerOff {
         eprintln!("undercroft: {outcome}");
@@ -39,10 +42,41 @@ fn main() -> ExitCode {
     ExitCode::from(outcome.status())
 }
 
+/// What is wrong with a command line, and what may have been meant, in one line.
+fn one_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let mut sentence = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    match meant.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(word)) => sentence += &format!(" (did you mean `{word}`?)"),
+        Some(ContextValue::Strings(words)) if !words.is_empty() => {
+            sentence += &format!(" (did you mean `{}`?)", words.join("` or `"));
+        }
+        _ => sentence += "; --help lists what there is",
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn command_line_wrong_is_one_sentence_with_what_was_meant() {
+        for (words, part) in [
+            ("run --kernal k", "--kernel"),
+            ("run --frobnicate", "'--frobnicate' found; --help"),
+            ("rum", "`run`"),
+            ("run --memory x", "'x' for '--memory"),
+            ("run --kernel", "--kernel <FILE>"),
+        ] {
+            let words = std::iter::once("undercroft").chain(words.split(' '));
+            let sentence = one_sentence(&CommandLine::try_parse_from(words).unwrap_err());
+            assert!(sentence.contains(part) && !sentence.contains('\n'), "{sentence}");
+        }
+    }
 
     #[test]
     fn command_line_is_consistent() {

@@ -6,8 +6,11 @@ use crate::settings::{Serial, Settings};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{BufReader, Write};
+use std::time::Duration;
 use undercroft_machine::board::DiskMode;
-use undercroft_machine::{DiskConfig, Machine, MachineBuilder, MachineConfig, ModuleConfig, RunLimits, SerialInput};
+use undercroft_machine::{
+    DiskConfig, Machine, MachineBuilder, MachineConfig, ModuleConfig, RunLimits, SerialInput, WhenIdle,
+};
 
 /// RAM when nothing is said.
 const MEMORY_DEFAULT: u64 = 1 << 30;
@@ -15,6 +18,7 @@ const MEMORY_DEFAULT: u64 = 1 << 30;
 /// A machine.
 pub struct MachineSession {
     machine: Machine,
+    when_idle: WhenIdle,
 }
 
 /// Builds the machine that the settings describe, or restores it.
@@ -27,13 +31,13 @@ pub fn build(settings: &Settings) -> Result<MachineSession> {
         }
         None => MachineBuilder::from_config(config(settings)).build()?,
     };
-    Ok(MachineSession { machine })
+    Ok(MachineSession { machine, when_idle: WhenIdle::Jump })
 }
 
 /// Builds a machine that boots an image that lies in memory.
 pub fn build_from_image(image: &[u8], append: &str) -> Result<MachineSession> {
     let machine = Machine::builder().memory(MEMORY_DEFAULT).kernel_image(image.to_vec()).append(append).build()?;
-    Ok(MachineSession { machine })
+    Ok(MachineSession { machine, when_idle: WhenIdle::Jump })
 }
 
 /// The machine's configuration: settings, with defaults where they say nothing.
@@ -64,18 +68,25 @@ impl MachineSession {
     pub fn stats(&self) -> Vec<(String, String)> {
         let counters = self.machine.counters();
         let (mmu, code) = (counters.mmu, counters.code);
-        let figures = [("virtual_nanoseconds", self.machine.now())];
-        let mut lines: Vec<_> = figures.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
-        lines.extend([
-            ("exceptions".to_owned(), counters.exceptions.to_string()),
-            ("page_faults".to_owned(), counters.page_faults.to_string()),
-            ("interrupts".to_owned(), counters.interrupts.to_string()),
-            ("single_steps".to_owned(), counters.single_steps.to_string()),
-            ("block_entries".to_owned(), counters.entries.to_string()),
-            ("mmu".to_owned(), format!("{mmu:?}")),
-            ("code".to_owned(), format!("{code:?}")),
-        ]);
-        lines
+        let figures = [
+            ("virtual_nanoseconds", self.machine.now()),
+            ("exceptions", counters.exceptions),
+            ("page_faults", counters.page_faults),
+            ("interrupts", counters.interrupts),
+            ("single_steps", counters.single_steps),
+            ("block_entries", counters.entries),
+            ("tlb_fills", mmu.fills),
+            ("tlb_walks", mmu.walks),
+            ("tlb_drops", mmu.drops),
+            ("tlb_clears", mmu.clears),
+            ("address_spaces", mmu.spaces),
+            ("code_blocks", code.blocks),
+            ("code_instructions", code.instructions),
+            ("code_invalidations", code.invalidations),
+            ("code_flushes", code.flushes),
+            ("code_bytes", self.machine.cpu().code_bytes() as u64),
+        ];
+        figures.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
     }
 }
 
@@ -86,7 +97,10 @@ impl Session for MachineSession {
 
     fn run(&mut self, until: u64) -> Stop {
         use undercroft_machine::Stop as Why;
-        match self.machine.run(RunLimits::retired(until)) {
+        match self.machine.run(RunLimits { when_idle: self.when_idle, ..RunLimits::retired(until) }) {
+            Why::Idle { until } if self.when_idle == WhenIdle::Stop => {
+                Stop::Idle(Duration::from_nanos(until.saturating_sub(self.machine.now())))
+            }
             Why::Limit | Why::Idle { .. } => Stop::Pause,
             Why::WaitingForInput => Stop::WaitingForInput,
             Why::PowerOff => Stop::Ended(Outcome::PowerOff),
@@ -95,6 +109,14 @@ impl Session for MachineSession {
             Why::TripleFault(report) => Stop::Ended(Outcome::TripleFault(report.to_string())),
             Why::Hang(report) => Stop::Ended(Outcome::Hang(report.to_string())),
         }
+    }
+
+    fn pace(&mut self) {
+        self.when_idle = WhenIdle::Stop;
+    }
+
+    fn pass_idle_time(&mut self, passed: Duration) {
+        self.machine.pass_idle_time(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn take_serial_output(&mut self) -> Vec<u8> {

@@ -58,6 +58,17 @@ static EMPTY_VIEW: [Entry; ENTRIES] = {
 
 struct View {
     entries: [Entry; ENTRIES],
+    /// Entries, a bit each, that made room for another page although instructions were fetched by them since the last
+    /// [`Tlb::drop_page`] or [`Tlb::clear`]: who fetched may remember what it found there.
+    displaced: [u64; ENTRIES / 64],
+    /// Was anything filled since it was emptied?
+    used: bool,
+}
+
+impl View {
+    fn new() -> Box<View> {
+        Box::new(View { entries: EMPTY_VIEW, displaced: [0; ENTRIES / 64], used: false })
+    }
 }
 
 /// Name of a view.
@@ -88,7 +99,7 @@ fn index(linear: u64) -> usize {
 impl Tlb {
     /// With one view, number 0, selected; it is never to be filled, so that every access through it misses.
     pub fn new(ram: Ram) -> Tlb {
-        let mut first = Box::new(View { entries: EMPTY_VIEW });
+        let mut first = View::new();
         let selected = NonNull::from(first.as_mut());
         Tlb { selected, selected_id: ViewId(0), views: vec![first], ram }
     }
@@ -97,7 +108,7 @@ impl Tlb {
 
     /// A new, empty view.
     pub fn add_view(&mut self) -> ViewId {
-        self.views.push(Box::new(View { entries: EMPTY_VIEW }));
+        self.views.push(View::new());
         ViewId(self.views.len() as u32 - 1)
     }
     /// Selects a view; one that does not exist selects the view that always misses.
@@ -227,30 +238,35 @@ impl Tlb {
         let Some(view) = self.views.get_mut(view.0 as usize) else { return false };
         let page = linear & !0xfff;
         let addend = (host as u64).wrapping_sub(page);
-        let e = &mut view.entries[index(linear)];
+        let at = index(linear);
+        let e = &mut view.entries[at];
         let same = e.addend == addend;
-        let tag = |old: u64, allowed: bool| match () {
-            () if allowed => page,
-            () if same && old == page => page,
-            () => none(index(linear)),
-        };
-        *e = Entry {
+        let tag = |old: u64, allowed: bool| if allowed || same && old == page { page } else { none(at) };
+        let new = Entry {
             read: tag(e.read, allow.read),
             write: tag(e.write, allow.write),
             fetch: tag(e.fetch, allow.fetch),
             addend,
         };
+        if e.fetch != none(at) && e.fetch != new.fetch {
+            view.displaced[at / 64] |= 1 << (at % 64);
+        }
+        *e = new;
+        view.used = true;
         true
     }
-    /// Drops what a view knows of a linear page. True if it could be fetched from.
+    /// Drops what a view knows of a linear page. True if instructions may have been fetched by it since it, or its predecessor in this
+    /// place, was dropped: then whoever remembers what was fetched has to forget it.
     pub fn drop_page(&mut self, view: ViewId, linear: u64) -> bool {
         let Some(view) = self.views.get_mut(view.0 as usize) else { return false };
         let page = linear & !0xfff;
-        let e = &mut view.entries[index(linear)];
-        let fetched = e.fetch == page;
-        if e.read == page || e.write == page || fetched {
-            *e = empty(index(linear));
+        let at = index(linear);
+        let e = &mut view.entries[at];
+        let fetched = e.fetch == page || view.displaced[at / 64] >> (at % 64) & 1 != 0;
+        if e.read == page || e.write == page || e.fetch == page {
+            *e = empty(at);
         }
+        view.displaced[at / 64] &= !(1 << (at % 64));
         fetched
     }
     /// Makes stores to a page of RAM miss where entry `at` of a view maps it.
@@ -271,18 +287,22 @@ impl Tlb {
     pub fn index_of(linear: u64) -> usize {
         index(linear)
     }
-    /// Makes stores to a page of RAM miss in every view.
-    pub fn forbid_writes_everywhere(&mut self, ram_page: u64) {
+    /// Makes stores to a page of RAM miss where entry `at` of any view maps it.
+    pub fn forbid_writes_at(&mut self, at: usize, ram_page: u64) {
         for view in 0..self.views.len() as u32 {
-            for at in 0..ENTRIES {
-                self.forbid_writes(ViewId(view), at, ram_page);
-            }
+            self.forbid_writes(ViewId(view), at, ram_page);
         }
     }
-    /// Empties a view.
-    pub fn clear(&mut self, view: ViewId) {
-        if let Some(view) = self.views.get_mut(view.0 as usize) {
-            view.entries = EMPTY_VIEW;
+    /// Empties a view. False if nothing was filled since it was last empty.
+    pub fn clear(&mut self, view: ViewId) -> bool {
+        match self.views.get_mut(view.0 as usize) {
+            Some(view) if view.used => {
+                view.entries = EMPTY_VIEW;
+                view.displaced = [0; ENTRIES / 64];
+                view.used = false;
+                true
+            }
+            _ => false,
         }
     }
     /// Makes every store miss, everywhere.
@@ -342,11 +362,24 @@ mod tests {
         assert!(tlb.store(0x5000, 1u64));
         tlb.forbid_writes(view, Tlb::index_of(0x5000), 0);
         assert!(tlb.store(0x5000, 1u64));
-        tlb.forbid_writes_everywhere(1);
+        tlb.forbid_writes_at(Tlb::index_of(0x5000), 1);
         assert!(!tlb.store(0x5000, 1u64));
         assert_eq!(tlb.load::<u64>(0x5000), Some(1));
         assert!(tlb.drop_page(view, 0x5fff));
         assert_eq!(tlb.load::<u64>(0x5000), None);
+    }
+
+    #[test]
+    fn dropped_page_whose_fetch_entry_was_displaced_counts_as_fetched() {
+        let mut tlb = Tlb::new(Ram::new(3 * 4096).expect("RAM"));
+        let view = tlb.add_view();
+        assert!(tlb.fill(view, 0x5000, 1, ALL));
+        let other = 0x5000 + ((ENTRIES as u64) << 12);
+        assert!(tlb.fill(view, other, 2, Permissions { read: true, write: true, fetch: false }));
+        assert!(tlb.drop_page(view, 0x5000));
+        assert!(!tlb.drop_page(view, 0x5000), "nothing was fetched since");
+        assert!(tlb.clear(view));
+        assert!(!tlb.clear(view), "nothing was filled since");
     }
 
     #[test]

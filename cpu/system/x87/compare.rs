@@ -6,7 +6,7 @@ use crate::events::Exception;
 use crate::vcpu::Cpu;
 use undercroft_decode::{Code, Insn, Size};
 use undercroft_float::x87::{self, C0, C1, C2, C3, M32, M64, Operand};
-use undercroft_float::{F80, Relation, Signals};
+use undercroft_float::{F80, Flags, Relation, Signals};
 use undercroft_spec::x86::control::rflags;
 
 type C = Code;
@@ -68,29 +68,35 @@ fn pops(cpu: &mut Cpu, count: u8) {
         cpu.s.fpu.pop();
     }
 }
-/// Empty operands: what a comparison gives, if it goes ahead.
-fn underflow(cpu: &mut Cpu) -> Option<Relation> {
+/// What a comparison found: the relation, unless an unmasked invalid operation withholds it; and whether the stack is to be popped.
+type Found = (Option<Relation>, Response);
+
+/// Empty operands.
+fn underflow(cpu: &mut Cpu) -> Found {
     let response = cpu.s.fpu.stack_fault(StackFault::Underflow);
-    (response == Response::Masked).then_some(Relation::Unordered)
+    ((response == Response::Masked).then_some(Relation::Unordered), response)
 }
-/// ST(0) and an operand: the relation, if no unmasked exception stops the instruction.
-fn relation(cpu: &mut Cpu, operand: impl Operand, signals: Signals) -> Option<Relation> {
+/// ST(0) and an operand. An unmasked denormal operand only keeps the stack from being popped.
+fn relation(cpu: &mut Cpu, operand: impl Operand, signals: Signals) -> Found {
     let fpu = &mut cpu.s.fpu;
     let (relation, raised) = x87::compare(fpu.st(0), operand, signals);
-    (fpu.respond(raised) == Response::Masked).then_some(relation)
+    let withheld = (raised & Flags::IE).stops(fpu.env());
+    ((!withheld).then_some(relation), fpu.respond(raised))
 }
-fn set_codes(cpu: &mut Cpu, relation: Option<Relation>, pop: u8) -> Done {
+fn set_codes(cpu: &mut Cpu, (relation, response): Found, pop: u8) -> Done {
     if let Some(relation) = relation {
         cpu.s.fpu.status = cpu.s.fpu.status & !CONDITIONS | codes(relation);
+    }
+    if response == Response::Masked {
         pops(cpu, pop);
     }
     Ok(())
 }
 fn with(cpu: &mut Cpu, operand: impl Operand, signals: Signals, pop: u8) -> Done {
-    let relation = if cpu.s.fpu.is_empty(0) { underflow(cpu) } else { relation(cpu, operand, signals) };
-    set_codes(cpu, relation, pop)
+    let found = if cpu.s.fpu.is_empty(0) { underflow(cpu) } else { relation(cpu, operand, signals) };
+    set_codes(cpu, found, pop)
 }
-fn pair(cpu: &mut Cpu, n: u8, signals: Signals) -> Option<Relation> {
+fn pair(cpu: &mut Cpu, n: u8, signals: Signals) -> Found {
     let fpu = &cpu.s.fpu;
     if fpu.is_empty(0) || fpu.is_empty(n) {
         return underflow(cpu);
@@ -99,15 +105,18 @@ fn pair(cpu: &mut Cpu, n: u8, signals: Signals) -> Option<Relation> {
     relation(cpu, operand, signals)
 }
 fn condition_codes(cpu: &mut Cpu, n: u8, signals: Signals, pop: u8) -> Done {
-    let relation = pair(cpu, n, signals);
-    set_codes(cpu, relation, pop)
+    let found = pair(cpu, n, signals);
+    set_codes(cpu, found, pop)
 }
 fn registers(cpu: &mut Cpu, i: &Insn, signals: Signals, pop: u8) -> Done {
     condition_codes(cpu, number(i.src), signals, pop)
 }
 fn flags(cpu: &mut Cpu, i: &Insn, signals: Signals, pop: u8) -> Done {
-    if let Some(relation) = pair(cpu, number(i.src), signals) {
+    let (relation, response) = pair(cpu, number(i.src), signals);
+    if let Some(relation) = relation {
         cpu.s.flags.set_arithmetic(arithmetic_flags(relation));
+    }
+    if response == Response::Masked {
         pops(cpu, pop);
     }
     Ok(())

@@ -75,8 +75,8 @@ fn binary_pop(cpu: &mut Cpu, f: impl Fn(Env, F80, F80) -> Computed<F80>) -> Done
 }
 fn remainder(cpu: &mut Cpu, quotient: Quotient) -> Done {
     let fpu = &mut cpu.s.fpu;
+    fpu.status &= !C2;
     if fpu.is_empty(0) || fpu.is_empty(1) {
-        fpu.status &= !C2;
         fpu.underflow_into(0);
         return Ok(());
     }

@@ -13,7 +13,7 @@
 //!
 //! What the manual leaves to implementations: the opcode (FOP) is kept of instructions with an unmasked exception only, as "Fopcode
 //! Compatibility Sub-mode" describes for processors without IA32_MISC_ENABLE[2]; the data pointer stays when an instruction has no memory
-//! operand; a comparison that an unmasked exception stops leaves the condition codes.
+//! operand; a store that an unmasked exception stops raises the faults of its memory operand all the same.
 
 mod arithmetic;
 mod compare;

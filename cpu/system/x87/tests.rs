@@ -182,6 +182,15 @@ fn fcomi_unmasked_invalid_leaves_flags_and_stack() {
     assert_eq!((status(&cpu), cpu.s.rflags() & rflags::ARITHMETIC), (0xb8c1, rflags::SF));
 }
 #[test]
+fn fcomp_unmasked_denormal_sets_codes_without_pop() {
+    let mut cpu = prepared(long(0));
+    run(&mut cpu, &[FLD1, FLD1]);
+    (cpu.s.fpu.significand[6], cpu.s.fpu.sign_exponent[6]) = (1, 0);
+    set_masks(&mut cpu, 0x3d);
+    run(&mut cpu, &[&[0xd8, 0xd9]]);
+    assert_eq!(status(&cpu), 0xb182);
+}
+#[test]
 fn pending_exception_is_reported_by_waiting_instructions_only() {
     let mut cpu = prepared(long(0));
     set_masks(&mut cpu, 0x3b);
@@ -335,6 +344,11 @@ fn fst_unmasked_overflow_stores_nothing_and_keeps_stack() {
     assert!(cpu.ram.store(AREA, 8, 0x55));
     run(&mut cpu, &[FSTP_M64]);
     assert_eq!((memory(&cpu, 0, 8), status(&cpu)), (0x55, 0xb888));
+    // It faults as the store would.
+    run(&mut cpu, &[&[0xdb, 0xe2]]);
+    let before = cpu.s.fpu.clone();
+    assert_eq!(execute(&mut cpu, &[0xdd, 0x1b]).expect_err("page fault").vector, 14);
+    assert_eq!(cpu.s.fpu, before);
 }
 #[test]
 fn fist_empty_stores_integer_indefinite() {
@@ -541,7 +555,7 @@ fn quick_handlers_agree_with_general_instructions() {
                 (_, 0) => random.next() << 1,
                 (0, _) => random.next() & 0x7f_ffff | 0x3f80_0000,
                 (1, _) => random.next() & 0xf_ffff | 0xbff0_0000,
-                (2, _) => 0x3ffe + (random.next() & 3) | (random.next() & 1) << 15,
+                (2, _) => (0x3ffe + (random.next() & 3)) | ((random.next() & 1) << 15),
                 _ => 0,
             };
             for cpu in [&quick, &general] {

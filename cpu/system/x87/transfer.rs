@@ -114,6 +114,7 @@ fn load_decimal(cpu: &mut Cpu, i: &Insn) -> Done {
 
 /// A format of memory: how a register becomes it, and its indefinite.
 struct Destination<T> {
+    /// Length; the alignment that is checked is this, up to eight.
     bytes: u64,
     convert: fn(Env, F80) -> Computed<T>,
     indefinite: T,

@@ -16,6 +16,8 @@ use undercroft_spec::{LinearAddr, PhysAddr};
 use undercroft_walk::{Access, AccessKind, Tables, mark_used, permits};
 
 const RAM_BYTES: u64 = 4 << 20;
+/// The rest lies from 4 GiB on: so address bits exist that are flags of the 4-byte entry in the same place.
+const LOW_RAM: u64 = 3 << 20;
 /// Pages that serve as tables and as data.
 const POOL: std::ops::Range<u64> = 0x10..0x28;
 /// Entries of tables that are in use.
@@ -130,7 +132,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Run {
         let ram = Ram::new(RAM_BYTES).expect("RAM");
-        let map = PhysMap::new(RAM_BYTES, 0xb000_0000);
+        let map = PhysMap::new(RAM_BYTES, LOW_RAM);
         let config = CpuConfig { cpus: 3, quantum: 1000 };
         let mut run = Run {
             r: Random(seed),
@@ -171,8 +173,10 @@ impl Run {
         if r.percent(1) {
             e |= 1 << (46 + r.below(17));
         }
-        if r.percent(1) {
-            e = e & 0xfff | r.pick(&[0xfe00_0000, 0xa_0000]);
+        match r.below(100) {
+            0 => e = e & 0xfff | r.pick(&[0xfe00_0000, 0xa_0000]),
+            1..7 => e = e & 0xfff | 1 << 32 | r.below(4) << 12,
+            _ => {}
         }
         e
     }
@@ -188,6 +192,10 @@ impl Run {
         let mut linear = 0;
         for _ in 0..5 {
             linear = linear << 9 | self.index();
+        }
+        if self.cpu.s.msr.efer & efer::LMA == 0 && self.cpu.s.cr4 & cr4::PAE == 0 {
+            // Indices of ten bits, odd ones too.
+            linear = (linear >> 9 & 511) << 11 | (linear & 511) << 1 | self.r.next() & 0x401;
         }
         linear = linear << 12 | self.offset();
         let s = &self.cpu.s;
@@ -231,9 +239,25 @@ impl Run {
         }
         self.model.bytes[pa as usize..pa as usize + data.len()].copy_from_slice(data);
     }
-    fn edit(&mut self) {
+    /// An entry, often one that a walk for an address of late uses.
+    fn entry_address(&mut self) -> u64 {
+        if self.r.percent(30) {
+            let linear = self.r.pick(&self.recent.clone());
+            let found = Context::of(&self.cpu.s).walk(&mut self.model, linear);
+            if let Ok(page) = found
+                && page.depth != 0
+            {
+                let addr = page.steps[self.r.below(u64::from(page.depth)) as usize].addr & !7;
+                if POOL.contains(&(addr >> 12)) {
+                    return addr;
+                }
+            }
+        }
         let page = self.r.below(POOL.end - POOL.start) + POOL.start;
-        let at = page << 12 | self.index() * 8;
+        page << 12 | self.index() * 8
+    }
+    fn edit(&mut self) {
+        let at = self.entry_address();
         let old = self.model.load(at, 8);
         let value = match self.r.below(12) {
             0..2 => old & !(1 << 5),
@@ -250,11 +274,11 @@ impl Run {
                 self.physical_store(at + n, 1, value >> (8 * n));
             }
             3 => {
-                // Across two entries.
-                let n = self.r.below(3) + 1;
+                // Across two entries, or into the second half of one.
+                let at = (at + self.r.below(12)).wrapping_sub(8);
                 let len = self.r.pick(&[2, 4, 8]);
-                if (at + n) & 0xfff <= 4096 - len {
-                    self.physical_store(at + n, len, value);
+                if at & 0xfff <= 4096 - len && POOL.contains(&(at >> 12)) {
+                    self.physical_store(at, len, value);
                 }
             }
             _ => self.physical_store(at, 8, value),
@@ -384,6 +408,9 @@ impl Run {
     }
     fn fetch(&mut self) {
         let linear = self.linear();
+        self.fetch_at(linear);
+    }
+    fn fetch_at(&mut self, linear: u64) {
         let expected = self.model.translate(&self.cpu.s, linear, AccessKind::Fetch, false);
         let key = (linear >> 12, self.cpu.fetch_tag);
         if let Some(page) = self.targets.get(&key) {
@@ -395,17 +422,32 @@ impl Run {
         }
         let found = self.cpu.translate(LinearAddr(linear), AccessKind::Fetch, Privilege::Current);
         assert_eq!(found.map(PhysAddr::get), expected, "fetch at {linear:x}");
-        if let Some(offset) = found.ok().and_then(|pa| self.cpu.map.ram_offset(pa)) {
+        if let Ok(pa) = found
+            && self.cpu.map.ram_offset(pa).is_some()
+        {
             self.passed(linear);
-            self.targets.insert((linear >> 12, self.cpu.fetch_tag), offset >> 12);
+            self.targets.insert((linear >> 12, self.cpu.fetch_tag), pa.get() >> 12);
         }
+    }
+    /// A page is fetched from, another takes its place in the TLB, its entry changes, and it is fetched from again.
+    fn displace(&mut self) {
+        let all = self.recent;
+        let linear = self.r.pick(&all);
+        self.fetch_at(linear);
+        self.recent = [linear ^ 1 << self.r.pick(&[22, 23, 30]); 12];
+        self.access();
+        self.recent = [linear; 12];
+        self.edit();
+        self.fetch_at(linear);
+        self.recent = all;
     }
     fn step(&mut self) {
         match self.r.below(1000) {
             0..400 => self.access(),
             400..700 => self.probe(),
             700..880 => self.fetch(),
-            880..975 => self.edit(),
+            880..970 => self.edit(),
+            970..975 => self.displace(),
             975 => self.rewrite_page(),
             976..982 => self.new_root(),
             982..986 => self.new_rules(),
@@ -451,7 +493,7 @@ fn run(seed: u64, steps: u64) -> Run {
 fn cached_translations_never_show() {
     let (mut done, mut fast) = (0, 0);
     for seed in 0..8 {
-        let run = run(seed, 10_000);
+        let run = run(seed, 16_000);
         done += run.done;
         fast += run.fast;
     }

@@ -8,6 +8,8 @@ mod access;
 mod coherence_tests;
 mod contexts;
 mod paging;
+#[cfg(test)]
+mod tests;
 mod tracking;
 mod translate;
 mod writers;

@@ -104,6 +104,11 @@ impl Mmu {
         self.change(page, |mmu, u, _| mmu.clear_space(u.space));
     }
 
+    /// How many uses of a page are noted.
+    #[cfg(test)]
+    pub fn uses_of(&self, page: u64) -> usize {
+        self.tables.pages.get(&page).map_or(0, Vec::len)
+    }
     /// Does something for each use of a page that is not stale, and forgets those that are.
     fn change(&mut self, page: u64, mut each: impl FnMut(&mut Mmu, Use, Format)) {
         let mut uses = self.tables.pages.remove(&page).unwrap_or_default();

@@ -121,7 +121,9 @@ fn check_source(path: &str, source: &str, faults: &mut Vec<String>) {
             faults.push(format!("{path}:{line}: unsafe outside the marked crates"));
         }
     }
-    let test_file = path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/benches/");
+    let test_file = path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || ["/benches/", "/examples/"].iter().any(|folder| path.contains(folder));
     if DETERMINISTIC.iter().any(|folder| path.starts_with(folder))
         && !DETERMINISTIC_EXCEPT.iter().any(|folder| path.starts_with(folder))
         && !test_file

@@ -38,10 +38,10 @@ const EXECUTE: u64 = 0;
 const WRITE: u64 = 1;
 const IO: u64 = 2;
 
-/// B0 to B3 of the enabled instruction breakpoints at RIP, unless RFLAGS.RF holds them off.
+/// B0 to B3 of the enabled instruction breakpoints at RIP, unless RFLAGS.RF holds them off or the instruction has begun.
 #[inline]
 pub fn instruction_breakpoints(s: &State) -> u64 {
-    if s.dr7 & dr7::ENABLES == 0 || s.flags.other() & rflags::RF != 0 {
+    if s.dr7 & dr7::ENABLES == 0 || s.flags.other() & rflags::RF != 0 || s.between_iterations {
         return 0;
     }
     let linear =

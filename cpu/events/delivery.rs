@@ -21,8 +21,7 @@ pub fn deliver_exception(cpu: &mut Cpu, exception: Exception, next_rip: u64) {
     }
     deliver(cpu, Event::from_exception(&exception, cpu.s.rip, next_rip));
 }
-/// Delivers a maskable interrupt that was acknowledged. When it arrives between the iterations of a string instruction the caller has set
-/// RFLAGS.RF.
+/// Delivers a maskable interrupt that was acknowledged.
 pub fn deliver_interrupt(cpu: &mut Cpu, vector: u8) {
     deliver(cpu, Event::interrupt(vector, Kind::External, cpu.s.rip));
 }
@@ -62,6 +61,7 @@ fn deliver(cpu: &mut Cpu, first: Event) {
                 }
                 cpu.s.activity = Activity::Active;
                 cpu.s.sti_shadow = false;
+                cpu.s.between_iterations = false;
                 cpu.s.mov_ss_shadow = false;
                 return;
             }
@@ -122,6 +122,7 @@ fn write_detail(cpu: &mut Cpu, event: &Event) {
 pub(crate) fn flags_image(cpu: &Cpu, event: &Event) -> u64 {
     let flags = cpu.s.flags.get();
     match event.resume_flag {
+        None if cpu.s.between_iterations => flags | rflags::RF,
         None => flags,
         Some(ResumeFlag::Set) => flags | rflags::RF,
         Some(ResumeFlag::Clear) => flags & !rflags::RF,

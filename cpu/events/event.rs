@@ -40,7 +40,7 @@ pub(crate) struct Event {
     pub detail: Detail,
     /// RIP that the frame holds.
     pub return_rip: u64,
-    /// RF that the frame holds: `None` means as in RFLAGS.
+    /// RF that the frame holds: `None` means as in RFLAGS, or set between two iterations of a string instruction.
     pub resume_flag: Option<ResumeFlag>,
 }
 
@@ -66,6 +66,8 @@ impl Event {
             // An instruction breakpoint: the handler decides. General detect (BD) is like other faults.
             (Class::Fault, Detail::Debug(dr6)) if dr6 & super::debug::dr6::BD == 0 => None,
             (Class::Fault, _) => Some(ResumeFlag::Set),
+            // A trap comes between instructions, as an interrupt does.
+            (Class::Trap, _) => None,
             _ => Some(ResumeFlag::Clear),
         };
         let return_rip = if e.class == Class::Fault { rip } else { next_rip };

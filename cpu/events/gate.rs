@@ -169,7 +169,8 @@ impl Cpu {
         if is_null(selector) {
             return Err(Exception::ts(0));
         }
-        let ss = self.stack_segment_for(selector, level, Exception::ts(selector_code(selector)))?;
+        let code = selector_code(selector);
+        let ss = self.stack_segment_for(selector, level, Exception::ts(code), Exception::ss(code))?;
         Ok((ss, sp))
     }
 }

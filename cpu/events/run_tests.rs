@@ -154,3 +154,84 @@ fn far_jump_between_compatibility_and_64_bit_code_changes_decoding() {
     assert_eq!(cpu.run(1000), Exit::Idle { next: None });
     assert_eq!((cpu.s.rip, cpu.s.regs[3]), (0x8204, 0x1_0000_0000));
 }
+
+/// RFLAGS in the frame on top of the stack, after the handler halted, with RCX.
+fn saved_flags(cpu: &mut Cpu) -> (u64, u64) {
+    assert_eq!(cpu.run(1000), Exit::Idle { next: None });
+    (cpu.ram.load(cpu.s.regs[Reg::Rsp as usize] + 16, 8).expect("RAM"), cpu.s.regs[1])
+}
+/// About to execute REP LODSB (which goes one iteration at a time); NOP.
+fn at_rep_lodsb(vector: u8, count: u64) -> Cpu {
+    let mut cpu = long_with_halting_handler(0, vector, &[0xf3, 0xac, 0x90]);
+    (cpu.s.regs[1], cpu.s.regs[6]) = (count, 0x6000);
+    cpu
+}
+
+#[test]
+fn interrupt_between_iterations_saves_rf_set() {
+    let mut cpu = at_rep_lodsb(vector::NMI, 3);
+    assert_eq!(cpu.run(1), Exit::Limit);
+    cpu.s.nmi_pending = true;
+    assert_eq!(saved_flags(&mut cpu), (f::FIXED | f::RF, 2));
+    let mut cpu = at_rep_lodsb(vector::NMI, 1);
+    assert_eq!(cpu.run(1), Exit::Limit);
+    cpu.s.nmi_pending = true;
+    assert_eq!(saved_flags(&mut cpu), (f::FIXED, 0));
+}
+
+#[test]
+fn single_step_trap_between_iterations_saves_rf_set() {
+    for (count, resume) in [(2, f::RF), (1, 0)] {
+        let mut cpu = at_rep_lodsb(vector::DB, count);
+        cpu.s.flags = LazyFlags::new(f::FIXED | f::TF);
+        assert_eq!(saved_flags(&mut cpu), (f::FIXED | f::TF | resume, count - 1));
+    }
+}
+
+#[test]
+fn instruction_breakpoint_on_repeated_instruction_is_reported_once() {
+    let mut cpu = at_rep_lodsb(vector::DB, 3);
+    cpu.s.dr[0] = CODE;
+    cpu.s.dr7 = 0x401;
+    cpu.context_forgotten();
+    assert_eq!(saved_flags(&mut cpu), (f::FIXED, 3));
+    // IRETQ instead of HLT, with RF set in the frame; then HLT behind the string instruction.
+    program(&cpu, HANDLER, &[0x48, 0xcf]);
+    program(&cpu, CODE + 2, &[0xf4]);
+    let flags = cpu.s.regs[Reg::Rsp as usize] + 16;
+    assert!(cpu.ram.store(flags, 8, f::FIXED | f::RF));
+    cpu.s.rip = HANDLER;
+    cpu.s.activity = Activity::Active;
+    cpu.context_forgotten();
+    assert_eq!(cpu.run(1000), Exit::Idle { next: None });
+    assert_eq!((cpu.s.rip, cpu.s.regs[1]), (CODE + 3, 0));
+}
+
+#[test]
+fn push_on_16_bit_stack_wraps_at_its_width() {
+    let mut cpu = t::protected(0);
+    // PUSH EAX; HLT
+    program(&cpu, CODE, &[0x50, 0xf4]);
+    cpu.s.regs[0] = 0x1234_5678;
+    let d = t::descriptor(0x2_0000, 0xffff, 0x0093);
+    cpu.s.set_segment(Seg::Ss, crate::state::Segment::from_descriptor(sel::DATA16, d));
+    cpu.s.regs[Reg::Rsp as usize] = 0x5678_0000;
+    cpu.context_forgotten();
+    assert_eq!(cpu.run(1000), Exit::Idle { next: None });
+    assert_eq!((cpu.s.rip, cpu.s.regs[Reg::Rsp as usize]), (CODE + 2, 0x5678_fffc));
+    assert_eq!(cpu.ram.load(0x2_fffc, 4), Some(0x1234_5678));
+}
+
+#[test]
+fn invalid_opcode_before_absent_page_is_ud() {
+    for (bytes, code) in [(0x06, vector::UD), (0xb8, vector::PF)] {
+        let mut cpu = long_with_halting_handler(0, code, &[]);
+        // The last byte of the first large page; the second is absent.
+        assert!(cpu.ram.store(t::PML4 + 0x2000, 8, 0x87) && cpu.ram.store(t::PML4 + 0x2008, 8, 0));
+        program(&cpu, 0x1f_ffff, &[bytes]);
+        cpu.s.rip = 0x1f_ffff;
+        cpu.context_forgotten();
+        assert_eq!(cpu.run(1000), Exit::Idle { next: None });
+        assert_eq!(cpu.s.exception_log[0].0, code);
+    }
+}

@@ -6,7 +6,7 @@ use super::{Cursor, Record};
 use crate::events::Exception;
 use crate::mmu::{Privilege, is_canonical};
 use crate::vcpu::Cpu;
-use undercroft_decode::{CodeSize, Insn, Kind, Reg, Seg, Undecodable, decode};
+use undercroft_decode::{CodeSize, Insn, Kind, Reg, Seg, Undecodable, decode, is_undefined};
 use undercroft_ram::page_flags;
 use undercroft_spec::{LinearAddr, PhysAddr};
 use undercroft_walk::AccessKind;
@@ -121,6 +121,8 @@ impl Cpu {
                 }
                 Err(Undecodable::TooLong) => return Err(Exception::gp(0)),
                 Err(Undecodable::Invalid) => return Err(Exception::ud()),
+                // What lies behind is not looked at.
+                Err(Undecodable::NeedMoreBytes) if is_undefined(size, &bytes[..usable]) => return Err(Exception::ud()),
                 Err(Undecodable::NeedMoreBytes) if usable == limit && limit < MAX_LEN => return Err(Exception::gp(0)),
                 Err(Undecodable::NeedMoreBytes) if known == MAX_LEN => return Err(Exception::gp(0)),
                 Err(Undecodable::NeedMoreBytes) => {

@@ -3,7 +3,7 @@
 
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;
-use undercroft_decode::{Cond, Insn, Reg, Seg, Size};
+use undercroft_decode::{Cond, Insn, Reg, Rep, Seg, Size};
 use undercroft_semantics::flags::FlagOp;
 use undercroft_semantics::{Ops, exec, muldiv};
 use undercroft_spec::x86::control::rflags;
@@ -28,7 +28,12 @@ struct Place {
 pub fn step(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     let mut o = Slow { cpu, flow: Flow::Next };
     exec(&mut o, i, i.op, i.size(), i.shape())?;
-    Ok(o.flow)
+    let flow = o.flow;
+    // x87 instructions that wait for an interrupt have not begun.
+    if flow == Flow::Again && i.rep() != Rep::None {
+        cpu.s.between_iterations = true;
+    }
+    Ok(flow)
 }
 
 impl Slow<'_> {

@@ -4,7 +4,7 @@ use super::{Cursor, Handler};
 use crate::events::{Exception, Flow};
 use crate::vcpu::Cpu;
 use std::sync::OnceLock;
-use undercroft_decode::{Code, Insn, Reg, Seg, Size};
+use undercroft_decode::{Code, Insn, Reg, Seg};
 use undercroft_semantics::vector::{self, Action, Class, MmxState, Operand, StringLength, StringOutput, VecInsn};
 use undercroft_spec::LinearAddr;
 use undercroft_spec::x86::control::{cr0, cr4, rflags};
@@ -289,10 +289,19 @@ fn masked_store(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<(), Exception> {
     let mask = vector::masked_bytes(register(cpu, v.second, i.src2));
     let offset = cpu.s.regs[Reg::Rdi as usize] & i.addr_size().mask();
     let seg: Seg = i.seg;
-    // The whole operand must be writable, whatever the mask says. It may wrap around at the end of a 32-bit offset.
-    if i.is_long() && i.addr_size() == Size::B8 {
-        cpu.segment_address(seg, offset, u64::from(v.memory_bytes), true)?;
+    // The whole operand must be writable, whatever the mask says.
+    if i.is_long() {
+        let len = u64::from(v.memory_bytes);
+        let linear = cpu.segment_address(seg, offset, len, true)?;
+        cpu.check_alignment(linear, len)?;
+        cpu.translate_range(linear, len, undercroft_walk::AccessKind::Write, crate::mmu::Privilege::Current)?;
+        for n in (0..len).filter(|n| mask >> n & 1 != 0) {
+            let at = LinearAddr(linear.get().wrapping_add(n));
+            cpu.store_linear(at, 1, u64::from(value[n as usize]), crate::mmu::Privilege::Current)?;
+        }
+        return Ok(());
     }
+    // Outside 64-bit mode it may wrap around at the end of the segment.
     for n in 0..u64::from(v.memory_bytes) {
         let linear = cpu.segment_address(seg, offset.wrapping_add(n) & i.addr_size().mask(), 1, true)?;
         cpu.translate(linear, undercroft_walk::AccessKind::Write, crate::mmu::Privilege::Current)?;

@@ -182,6 +182,9 @@ pub struct State {
     pub activity: Activity,
     /// Interrupts are held off until after the next instruction, by STI.
     pub sti_shadow: bool,
+    /// RIP is between two iterations of a repeated string instruction: what arrives here pushes RFLAGS.RF = 1, and instruction breakpoints
+    /// were looked at before the first one. SDM volume 3, "Instruction-Breakpoint Exception Condition".
+    pub between_iterations: bool,
     /// Interrupts and debug traps are held off until after the next instruction, by MOV SS or POP SS.
     pub mov_ss_shadow: bool,
     /// An NMI is being handled: no further one until IRET.
@@ -236,6 +239,7 @@ impl State {
             fpu: Fpu::default(),
             activity: if bootstrap { Activity::Active } else { Activity::WaitForSipi },
             sti_shadow: false,
+            between_iterations: false,
             mov_ss_shadow: false,
             nmi_blocked: false,
             nmi_pending: false,

@@ -45,7 +45,7 @@ fn far_return(cpu: &mut Cpu, i: &Insn) -> Result<(), Exception> {
     // RETURN-TO-OUTER-PRIVILEGE-LEVEL.
     let sp = stack.peek_bytes(cpu, size, popped + released)?;
     let ss_selector = stack.peek_bytes(cpu, size, popped + released + size.bytes())? as u16;
-    let ss = cpu.return_stack(ss_selector, &cs)?;
+    let ss = cpu.return_stack(ss_selector, &cs, Exception::ss)?;
     let target = check_target(cpu, &cs, rip)?;
     cpu.set_accessed(&mut code)?;
     cpu.set_outer_stack(ss, sp, &cs, released);
@@ -72,8 +72,14 @@ impl Cpu {
         }
         Ok(code)
     }
-    /// The stack segment that RETF or IRET returns to together with the code segment `cs`.
-    pub(super) fn return_stack(&mut self, selector: u16, cs: &Segment) -> Result<Segment, Exception> {
+    /// The stack segment that RETF or IRET returns to together with the code segment `cs`. A segment that is not present is what `absent`
+    /// makes of its selector: `#SS` for RETF, `#NP` for IRET.
+    pub(super) fn return_stack(
+        &mut self,
+        selector: u16,
+        cs: &Segment,
+        absent: fn(u32) -> Exception,
+    ) -> Result<Segment, Exception> {
         let level = rpl(cs.selector);
         if is_null(selector) {
             let long = self.s.is_ia32e() && cs.is_long();
@@ -83,7 +89,8 @@ impl Cpu {
             }
             return Err(Exception::gp(0));
         }
-        self.stack_segment_for(selector, level, Exception::gp(selector_code(selector)))
+        let code = selector_code(selector);
+        self.stack_segment_for(selector, level, Exception::gp(code), absent(code))
     }
     /// Loads the stack of an outer level, `released` bytes of parameters above its pointer.
     pub(super) fn set_outer_stack(&mut self, ss: Segment, sp: u64, cs: &Segment, released: u64) {

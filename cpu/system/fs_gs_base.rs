@@ -1,7 +1,6 @@
 //! SWAPGS, RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE. SDM volume 2.
 
 use crate::events::{Exception, Flow};
-use crate::mmu::is_canonical;
 use crate::vcpu::Cpu;
 use undercroft_decode::{Insn, Mnemonic, Seg, Size};
 use undercroft_spec::x86::control::cr4;
@@ -44,7 +43,7 @@ fn read_base(cpu: &mut Cpu, i: &Insn, seg: Seg) -> Result<Flow, Exception> {
 fn write_base(cpu: &mut Cpu, i: &Insn, seg: Seg) -> Result<Flow, Exception> {
     check_enabled(cpu)?;
     let base = cpu.read_reg(i.dst, i.size());
-    if i.size() == Size::B8 && !is_canonical(&cpu.s, base) {
+    if i.size() == Size::B8 && !cpu.model.is_canonical(base) {
         return Err(Exception::gp(0));
     }
     cpu.s.set_segment_base(seg, base);

@@ -48,11 +48,9 @@ pub(super) enum Width {
     Offsets64,
 }
 
+/// FXSAVE and FXRSTOR answer CR0.EM as the x87 instructions do, with #NM.
 fn available(cpu: &Cpu) -> Result<(), Exception> {
-    if cpu.s.cr0 & cr0::EM != 0 {
-        return Err(Exception::ud());
-    }
-    if cpu.s.cr0 & cr0::TS != 0 {
+    if cpu.s.cr0 & (cr0::EM | cr0::TS) != 0 {
         return Err(Exception::nm());
     }
     Ok(())
@@ -321,8 +319,8 @@ mod tests {
         assert_eq!(execute(&mut cpu, &[0x0f, 0xae, 0x00]), Err(Exception::gp(0)));
         cpu.s.cr0 |= cr0::TS;
         assert_eq!(execute(&mut cpu, &[0x0f, 0xae, 0x00]), Err(Exception::nm()));
-        cpu.s.cr0 |= cr0::EM;
-        assert_eq!(execute(&mut cpu, &[0x0f, 0xae, 0x00]), Err(Exception::ud()));
+        cpu.s.cr0 ^= cr0::EM | cr0::TS;
+        assert_eq!(execute(&mut cpu, &[0x0f, 0xae, 0x00]), Err(Exception::nm()));
     }
     #[test]
     fn mxcsr_reserved_bits_fault_and_load_nothing() {

@@ -139,7 +139,7 @@ fn from_protected(cpu: &mut Cpu, size: Size) -> Result<(), Exception> {
     }
     let sp = stack.peek(cpu, size, 3)?;
     let ss_selector = stack.peek(cpu, size, 4)? as u16;
-    let ss = cpu.return_stack(ss_selector, &cs)?;
+    let ss = cpu.return_stack(ss_selector, &cs, Exception::np)?;
     let target = check_target(cpu, &cs, rip)?;
     cpu.set_accessed(&mut code)?;
     cpu.write_flags(mask, flags);
@@ -181,7 +181,7 @@ fn from_long(cpu: &mut Cpu, size: Size) -> Result<(), Exception> {
     let mut code = cpu.return_code(selector)?;
     let cpl = rpl(selector);
     let cs = code.code_segment(cpl);
-    let ss = cpu.return_stack(ss as u16, &cs)?;
+    let ss = cpu.return_stack(ss as u16, &cs, Exception::np)?;
     let target = check_target(cpu, &cs, rip)?;
     cpu.set_accessed(&mut code)?;
     let outer = cpl != cpu.s.cpl;

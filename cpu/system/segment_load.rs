@@ -142,14 +142,16 @@ impl Cpu {
             }
             return Err(Exception::gp(0));
         }
-        self.stack_segment_for(selector, cpl, Exception::gp(selector_code(selector)))
+        let code = selector_code(selector);
+        self.stack_segment_for(selector, cpl, Exception::gp(code), Exception::ss(code))
     }
-    /// Loads SS for a privilege level: `wrong` for every failed check but that of the present flag.
+    /// Loads SS for a privilege level: `wrong` for every failed check but that of the present flag, which is `absent`.
     pub(crate) fn stack_segment_for(
         &mut self,
         selector: u16,
         level: u8,
         wrong: Exception,
+        absent: Exception,
     ) -> Result<Segment, Exception> {
         let mut d = self.read_descriptor(selector, wrong)?;
         let segment = d.segment();
@@ -157,7 +159,7 @@ impl Cpu {
             return Err(wrong);
         }
         if !segment.is_present() {
-            return Err(Exception::ss(selector_code(selector)));
+            return Err(absent);
         }
         self.set_accessed(&mut d)?;
         Ok(d.segment())

@@ -69,6 +69,7 @@ fn enter(cpu: &mut Cpu, i: &Insn) -> Result<Flow, Exception> {
     let sp = stack.popped(pushed.wrapping_add(room).wrapping_neg());
     // The new top of the stack must be writable, though nothing is written there.
     let top = cpu.segment_address(Seg::Ss, sp & stack.mask, size.bytes(), true)?;
+    cpu.check_alignment(top, size.bytes())?;
     cpu.translate_range(top, size.bytes(), AccessKind::Write, Privilege::Current)?;
     // What is pushed first may be what is read later.
     cpu.store(Seg::Ss, pushed_at(0), size, rbp)?;

@@ -2,7 +2,7 @@
 
 use super::descriptor::{Descriptor, in_ldt, is_null, selector_code};
 use crate::events::{Exception, Flow};
-use crate::mmu::{Privilege, is_canonical};
+use crate::mmu::Privilege;
 use crate::state::{Segment, TableRegister};
 use crate::vcpu::Cpu;
 use undercroft_decode::{Code, Insn, Mnemonic, Size};
@@ -49,7 +49,7 @@ fn load_table(cpu: &mut Cpu, i: &Insn) -> Result<TableRegister, Exception> {
     let mut base = [0; 8];
     base.copy_from_slice(&bytes[2..]);
     let mut base = u64::from_le_bytes(base);
-    if long && !is_canonical(&cpu.s, base) {
+    if long && !cpu.model.is_canonical(base) {
         return Err(Exception::gp(0));
     }
     // With 16-bit operands the base has 24 bits.
@@ -123,7 +123,7 @@ impl Cpu {
             return Ok(low);
         }
         let base = low | self.read_upper_descriptor(d, wrong)? << 32;
-        if is_canonical(&self.s, base) { Ok(base) } else { Err(wrong) }
+        if self.model.is_canonical(base) { Ok(base) } else { Err(wrong) }
     }
     /// Checks of LLDT. Null is allowed and leaves no LDT.
     fn ldt_segment(&mut self, selector: u16) -> Result<Segment, Exception> {

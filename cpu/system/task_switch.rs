@@ -323,7 +323,7 @@ fn load_stack(cpu: &mut Cpu, selector: u16) -> Result<(), Exception> {
     if is_null(selector) {
         return Err(wrong);
     }
-    let ss = cpu.stack_segment_for(selector, cpu.s.cpl, wrong)?;
+    let ss = cpu.stack_segment_for(selector, cpu.s.cpl, wrong, Exception::ss(selector_code(selector)))?;
     cpu.s.set_segment(Seg::Ss, ss);
     cpu.s.regs[Reg::Rsp as usize] &= 0xffff_ffff;
     Ok(())

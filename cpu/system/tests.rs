@@ -112,6 +112,21 @@ fn iretq_with_bad_frame_faults_and_changes_nothing() {
 }
 
 #[test]
+fn return_to_absent_stack_segment_is_np_for_iret_and_ss_for_ret() {
+    let ss = sel::FREE | 3;
+    let absent = |frame: &[u64], code: &[u8]| {
+        let mut cpu = t::long(0);
+        assert!(cpu.ram.store(t::GDT + u64::from(sel::FREE), 8, t::descriptor(0, 0xfffff, 0xc073)));
+        stack(&mut cpu, 8, frame);
+        execute(&mut cpu, code)
+    };
+    let cs = u64::from(sel::USER_CODE64);
+    let code = u32::from(sel::FREE);
+    assert_eq!(absent(&[0x9000, cs, f::FIXED, 0x4000, ss.into()], &[0x48, 0xcf]), Err(Exception::np(code)));
+    assert_eq!(absent(&[0x9000, cs, 0x4000, ss.into()], &[0x48, 0xcb]), Err(Exception::ss(code)));
+}
+
+#[test]
 fn iretq_with_nested_task_flag_is_gp() {
     let mut cpu = t::long(0);
     cpu.s.flags = LazyFlags::new(f::FIXED | f::NT);
@@ -264,7 +279,7 @@ fn lgdt_and_sgdt_move_ten_bytes_in_64_bit_mode() {
     assert_eq!((cpu.s.gdtr.base, cpu.s.gdtr.limit), (0xffff_8000_1234_5678, 0x1ff));
     assert_eq!(execute(&mut cpu, &[0x0f, 0x01, 0x04, 0x25, 0, 0x70, 0, 0]), Ok(Flow::Next));
     assert_eq!(cpu.ram.load(0x7002, 8), Some(0xffff_8000_1234_5678));
-    assert!(cpu.ram.store(0x6002, 8, 1 << 47));
+    assert!(cpu.ram.store(0x6002, 8, 1 << 56));
     assert_eq!(execute(&mut cpu, &[0x0f, 0x01, 0x1c, 0x25, 0, 0x60, 0, 0]), Err(Exception::gp(0)));
     cpu.s.cpl = 3;
     cpu.s.cr4 |= cr4::UMIP;
@@ -391,7 +406,7 @@ fn swapgs_and_base_instructions_move_bases() {
     assert_eq!((cpu.s.segment(Seg::Gs).base, cpu.s.msr.kernel_gs_base), (0xffff_8880_0000_0000, 0x7f00));
     assert_eq!(execute(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), Err(Exception::ud()));
     cpu.s.cr4 |= cr4::FSGSBASE;
-    cpu.s.regs[0] = 1 << 47;
+    cpu.s.regs[0] = 1 << 56;
     assert_eq!(execute(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), Err(Exception::gp(0)));
     cpu.s.regs[0] = 0x1_2345_6789;
     assert_eq!(execute(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), Ok(Flow::Next));

@@ -144,6 +144,7 @@ impl Cpu {
 
     /// Executes at least one instruction, and at most up to `until`.
     fn execute(&mut self, until: u64) {
+        self.s.between_iterations = false;
         let s = &self.s;
         let alone = s.mov_ss_shadow | (s.flags.other() & STEPPING != 0) | (s.dr7 & 0xff != 0);
         // STI's shadow matters only to an interrupt that waits already.

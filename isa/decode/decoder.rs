@@ -73,28 +73,58 @@ fn has_rex_b(size: CodeSize, bytes: &[u8], len: usize) -> bool {
     size == CodeSize::Bits64 && len >= 2 && bytes[len - 2] & 0xf1 == 0x41
 }
 
-/// Would the instruction be legal if repeated and ineffective prefixes did not make it longer than 15 bytes?
-fn is_too_long(size: CodeSize, bytes: &[u8]) -> bool {
-    let is_legacy = |b: u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3);
-    let is_rex = |b: u8| size == CodeSize::Bits64 && (0x40..0x50).contains(&b);
-    let prefixes = bytes.iter().take_while(|b| is_legacy(**b) || is_rex(**b)).count();
-    if prefixes >= MAX_LEN {
-        return true;
+/// Is the opcode in these bytes, which [`decode`] found incomplete, undefined whatever follows? Such an instruction is #UD without its rest.
+pub fn is_undefined(size: CodeSize, bytes: &[u8]) -> bool {
+    let prefixes = count_prefixes(size, bytes);
+    let rest = &bytes[prefixes..];
+    // What these begin is longer than a byte tells.
+    if matches!(rest, [] | [0x62 | 0x8f | 0xc4 | 0xc5, ..] | [0x0f, 0x0f, ..]) || prefixes >= MAX_LEN {
+        return false;
     }
-    // What counts of them: the sizes, the last segment, the last repeat prefix, REX right before the opcode.
+    let mut trial = essential(size, bytes, prefixes);
+    let next = trial.len();
+    trial.resize(next + MAX_LEN, 0);
+    // An instruction that exists is nearly always found by the first trial.
+    (0..=u8::MAX).all(|byte| {
+        trial[next] = byte;
+        let mut decoder = Decoder::new(size.bitness(), &trial[..trial.len().min(MAX_LEN)], OPTIONS);
+        let _ = decoder.decode();
+        decoder.last_error() == DecoderError::InvalidInstruction
+    })
+}
+
+fn is_rex(size: CodeSize, byte: u8) -> bool {
+    size == CodeSize::Bits64 && (0x40..0x50).contains(&byte)
+}
+fn count_prefixes(size: CodeSize, bytes: &[u8]) -> usize {
+    let is_legacy = |b: u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3);
+    bytes.iter().take_while(|b| is_legacy(**b) || is_rex(size, **b)).count()
+}
+/// What counts of the prefixes: the sizes, the last segment, the last repeat prefix, REX right before the opcode.
+fn essential(size: CodeSize, bytes: &[u8], prefixes: usize) -> Vec<u8> {
     let mut short = Vec::with_capacity(2 * MAX_LEN);
     let before = &bytes[..prefixes];
     short.extend([0x66, 0x67].into_iter().filter(|p| before.contains(p)));
     short.extend(before.iter().rev().find(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65)));
     short.extend(before.iter().rev().find(|b| matches!(b, 0xf2 | 0xf3)));
-    short.extend(before.last().filter(|b| is_rex(**b)));
-    let effective = short.len();
+    short.extend(before.last().filter(|b| is_rex(size, **b)));
     short.extend_from_slice(&bytes[prefixes..bytes.len().min(prefixes + MAX_LEN)]);
+    short
+}
+
+/// Would the instruction be legal if repeated and ineffective prefixes did not make it longer than 15 bytes?
+fn is_too_long(size: CodeSize, bytes: &[u8]) -> bool {
+    let prefixes = count_prefixes(size, bytes);
+    if prefixes >= MAX_LEN {
+        return true;
+    }
+    let short = essential(size, bytes, prefixes);
+    let dropped = prefixes + bytes[prefixes..].len().min(MAX_LEN) - short.len();
     let window = &short[..short.len().min(MAX_LEN)];
     let mut decoder = Decoder::new(size.bitness(), window, OPTIONS);
     let instruction = decoder.decode();
     match decoder.last_error() {
-        DecoderError::None => prefixes + instruction.len() - effective > MAX_LEN,
+        DecoderError::None => dropped + instruction.len() > MAX_LEN,
         DecoderError::NoMoreBytes => bytes.len() >= MAX_LEN,
         _ => false,
     }
@@ -233,4 +263,25 @@ fn is_segment_pop(code: Code) -> bool {
             | Code::Popd_GS
             | Code::Popq_GS
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undefined_opcode_without_its_rest_is_undefined() {
+        let is_one = |bytes: &[u8]| is_undefined(CodeSize::Bits64, bytes);
+        assert!(is_one(&[0x06]));
+        assert!(is_one(&[0x48, 0x06]));
+        assert!(is_one(&[0x0f, 0x04]));
+        for bytes in [&[0xb8][..], &[0x0f], &[0x66; 14], &[0xf0, 0x01], &[0x62], &[0xc4], &[0x81], &[0xff], &[]] {
+            assert!(!is_one(bytes), "{bytes:x?}");
+        }
+        // As many prefixes as there is room for, then an opcode that they leave no room for.
+        let mut long = [0x66; 14];
+        long[13] = 0x81;
+        assert!(!is_one(&long));
+        assert!(!is_undefined(CodeSize::Bits32, &[0x9a]));
+    }
 }

@@ -9,7 +9,7 @@ mod decoder;
 mod insn;
 mod operands;
 
-pub use decoder::{CodeSize, Decoded, Undecodable, decode};
+pub use decoder::{CodeSize, Decoded, Undecodable, decode, is_undefined};
 pub use iced_x86::{Code, Mnemonic};
 pub use insn::{AddrSize, Cond, Insn, Kind, Op, Reg, Rep, Seg, Shape, Size};
 

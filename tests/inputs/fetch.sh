@@ -73,11 +73,12 @@ find_packages() {
 	xen=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]*-amd64$' 2>/dev/null | cut -d' ' -f1 | sort -V | tail -1)
 	[ -n "$cloud" ] && [ -n "$generic" ] && [ -n "$xen" ]
 }
-if [ $update = yes ] || ! find_packages; then
+# Lists that are old name packages which the archive no longer has: root refreshes them first.
+if [ $update = yes ] || [ "$(id -u)" = 0 ] || ! find_packages; then
 	[ "$(id -u)" = 0 ] || [ $update = no ] || fail "--update needs root, for apt-get update"
 	if [ "$(id -u)" = 0 ]; then
 		for attempt in 1 2 3 4 5 6; do
-			apt-get update -qq && break
+			apt-get update -qq >&2 && break
 			sleep $((attempt * 2)) # another apt-get may hold the lists
 		done
 	fi

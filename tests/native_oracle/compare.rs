@@ -40,7 +40,7 @@ pub fn compare(case: &Case, expected: &Outcome, actual: &Outcome) -> Vec<Differe
     };
     let (e, a) = (&expected.registers, &actual.registers);
     let (x, y) = (plain(expected.fault), plain(actual.fault));
-    let is_memory = |f: Option<Fault>| f.is_some_and(|f| matches!(f.vector, 12..=14));
+    let is_memory = |f: Option<Fault>| f.is_some_and(|f| matches!(f.vector, 12..=14 | 17));
     if x != y && !(allowed.exception && is_memory(x) && is_memory(y)) {
         differ("exception", describe(x), describe(y));
     }
@@ -266,7 +266,12 @@ pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
         Register::ES | Register::CS | Register::SS | Register::DS => Some(0),
         r => {
             let value = case.registers.gpr[r.full_register().number()];
-            Some(if r.is_gpr32() { value & 0xffff_ffff } else { value })
+            // AL is the index of XLAT.
+            Some(match r.size() {
+                1 => value & 0xff,
+                4 => value & 0xffff_ffff,
+                _ => value,
+            })
         }
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Outcome};
 use crate::compare::operand_address;
+use crate::layout::{self, MEMORY, PAGE, READ_ONLY};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use serde::Deserialize;
 use std::sync::OnceLock;
@@ -75,7 +76,7 @@ pub enum When {
     WideImage,
     /// It has 16-bit fields.
     NarrowImage,
-    /// The host's MXCSR has bit 17 set.
+    /// Bit 17 of MXCSR is loaded.
     MxcsrBit17,
     /// It has a repeat prefix.
     Repeated,
@@ -170,7 +171,12 @@ impl Deviation {
             }
             When::WideImage => matches!(i.memory_size().size(), 28 | 108),
             When::NarrowImage => matches!(i.memory_size().size(), 14 | 94),
-            When::MxcsrBit17 => expected.registers.fx.mxcsr() >> 17 & 1 != 0,
+            When::MxcsrBit17 => {
+                // MXCSR is at byte 24 of FXRSTOR's image; bit 17 is in its third byte.
+                let offset = if i.mnemonic() == Mnemonic::Ldmxcsr { 2 } else { 26 };
+                let bit = |at: u64| byte_before(case, at.wrapping_add(offset)) >> 1 & 1 != 0;
+                expected.registers.fx.mxcsr() >> 17 & 1 != 0 || operand_address(case, i).is_some_and(bit)
+            }
             When::Repeated => i.has_rep_prefix() || i.has_repne_prefix(),
             When::CountZero => {
                 let mask = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI)) {
@@ -211,6 +217,16 @@ impl Deviation {
             }
         }
     }
+}
+
+/// A byte of data memory as the case begins; zero elsewhere.
+fn byte_before(case: &Case, at: u64) -> u8 {
+    if at & !(PAGE - 1) == READ_ONLY {
+        return crate::templates::read_only()[(at & (PAGE - 1)) as usize];
+    }
+    let mut memory = Box::new([0; MEMORY]);
+    case.fill(&mut memory);
+    layout::memory_index(at).map_or(0, |n| memory[n])
 }
 
 fn is_canonical(address: u64) -> bool {

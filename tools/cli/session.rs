@@ -68,18 +68,25 @@ impl MachineSession {
     pub fn stats(&self) -> Vec<(String, String)> {
         let counters = self.machine.counters();
         let (mmu, code) = (counters.mmu, counters.code);
-        let figures = [("virtual_nanoseconds", self.machine.now())];
-        let mut lines: Vec<_> = figures.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
-        lines.extend([
-            ("exceptions".to_owned(), counters.exceptions.to_string()),
-            ("page_faults".to_owned(), counters.page_faults.to_string()),
-            ("interrupts".to_owned(), counters.interrupts.to_string()),
-            ("single_steps".to_owned(), counters.single_steps.to_string()),
-            ("block_entries".to_owned(), counters.entries.to_string()),
-            ("mmu".to_owned(), format!("{mmu:?}")),
-            ("code".to_owned(), format!("{code:?}")),
-        ]);
-        lines
+        let figures = [
+            ("virtual_nanoseconds", self.machine.now()),
+            ("exceptions", counters.exceptions),
+            ("page_faults", counters.page_faults),
+            ("interrupts", counters.interrupts),
+            ("single_steps", counters.single_steps),
+            ("block_entries", counters.entries),
+            ("tlb_fills", mmu.fills),
+            ("tlb_walks", mmu.walks),
+            ("tlb_drops", mmu.drops),
+            ("tlb_clears", mmu.clears),
+            ("address_spaces", mmu.spaces),
+            ("code_blocks", code.blocks),
+            ("code_instructions", code.instructions),
+            ("code_invalidations", code.invalidations),
+            ("code_flushes", code.flushes),
+            ("code_bytes", self.machine.cpu().code_bytes() as u64),
+        ];
+        figures.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
     }
 }
 

@@ -163,13 +163,13 @@ impl Settings {
     }
 
     fn from_toml(text: &str) -> Result<Settings> {
-        let table: toml::Table = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| in_one_line(text, &error))?;
         let known = known_keys();
         if let Some(key) = table.keys().find(|key| !known.contains(key)) {
             let near = nearest(key, &known).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
             bail!("there is no key `{key}`{near}; the keys are {}", known.join(", "));
         }
-        Ok(toml::from_str(text)?)
+        toml::from_str(text).map_err(|error| in_one_line(text, &error))
     }
 
     fn resolve_paths(&mut self, folder: &Path) {
@@ -229,6 +229,15 @@ impl Settings {
             bail!("there is nothing to run: give --kernel FILE, a machine file with a kernel, or --restore FILE");
         }
         Ok(())
+    }
+}
+
+/// An error in a machine file, with the number of its line.
+fn in_one_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let message = error.message().replace('\n', " ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => anyhow::anyhow!("line {}: {message}", before.matches('\n').count() + 1),
+        None => anyhow::anyhow!(message),
     }
 }
 

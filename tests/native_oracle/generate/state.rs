@@ -8,6 +8,7 @@ use crate::values;
 /// Arithmetic flags and DF.
 const FLAGS: u64 = 0x8d5;
 const DF: u64 = 1 << 10;
+const AC: u64 = 1 << 18;
 
 /// All of them.
 pub fn registers(r: &mut Random) -> Registers {
@@ -15,6 +16,10 @@ pub fn registers(r: &mut Random) -> Registers {
     let mut rflags = 0x202 | r.next() & FLAGS;
     if r.percent(20) {
         rflags |= DF;
+    }
+    // Alignment checks: Linux has CR0.AM set.
+    if r.percent(3) {
+        rflags |= AC;
     }
     let base = |r: &mut Random| match r.below(4) {
         0 => 0,

@@ -96,11 +96,13 @@ fn terminal_leave_key_ends_with_status_10_and_gives_the_terminal_back() {
     let mut keyboard = File::from(master);
     let mut dialogue = Dialogue::new(child, keyboard.try_clone().expect("another handle"));
     dialogue.wait_for("/ # ");
-    // Ctrl-C is the machine's: it ends the program in it, not ours.
-    keyboard.write_all(b"sleep 100000; echo $((3 * 37))\r").expect("typing");
+    // Ctrl-C is the machine's: it ends the program in it, not ours. The shell takes it as a signal once a command runs.
+    keyboard.write_all(b"echo $((3 * 37)); sleep 100000; echo $((3 * 41))\r").expect("typing");
+    dialogue.wait_for("\n111");
     keyboard.write_all(b"\x01h").expect("typing");
     dialogue.wait_for("Ctrl-A X leaves");
     keyboard.write_all(b"\x03").expect("typing");
+    dialogue.wait_for("/ # ");
     keyboard.write_all(b"echo $((5 * 11))\r").expect("typing");
     dialogue.wait_for("\n55");
     keyboard.write_all(b"\x01x").expect("typing");

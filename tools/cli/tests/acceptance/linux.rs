@@ -111,6 +111,15 @@ fn linux_disk_holds_what_was_written() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
+#[test]
+fn xen_starts_linux_as_its_first_domain() {
+    let (xen, kernel, initrd) = (input("xen"), input("vmlinuz-generic"), input("initrd.cpio"));
+    let module = format!("{kernel},console=hvc0 quiet panic=-1 mode=up");
+    let words = ["run", "--kernel", &xen, "--append", "com1=115200 console=com1", "--module", &module];
+    let run = run(&[&words[..], &["--module", &initrd, "--max-instructions", LIMIT]].concat());
+    run.expect(0, &["Xen version", "@@UP mode=up", "@@DONE up failed=0"]);
+}
+
 /// e2fsck lives in a folder that is not on everybody's PATH.
 fn path_with_sbin() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())

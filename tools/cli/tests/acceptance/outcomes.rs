@@ -46,7 +46,7 @@ fn run_that_cannot_start_ends_with_status_2_and_one_sentence() {
         (&["run", "--kernel", &kernel, "--initrd", "absent.cpio"], "absent.cpio"),
         (&["run", "--kernel", &kernel, "--disk", "absent.img"], "absent.img"),
         (&["run", "--kernel", &kernel, "--memory", "8M"], "memory"),
-        (&["run", "--kernel", &kernel, "--memory", "1K"], "memory"),
+        (&["run", "--kernel", &kernel, "--memory", "1K"], "RAM"),
         (&["run", "--kernel", &kernel, "--cpus", "1000"], "1000 processors"),
         (&["run", "--kernel", &kernel, "--memory", "x"], "--memory"),
         (&["run", "--kernal", &kernel], "--kernel"),

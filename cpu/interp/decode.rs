@@ -78,6 +78,9 @@ impl Cpu {
         while records.len() < MAX_BLOCK && at < 4096 {
             // An instruction that goes on in the next page, or is none, is left to be executed by itself.
             let Ok(decoded) = decode(size, &bytes[at..], (at as u64 - offset) as u16) else { break };
+            if !self.offers(&decoded.insn) {
+                break;
+            }
             at += usize::from(decoded.insn.len);
             let kind = decoded.insn.kind();
             records.push(Record { handler: handlers::choose(&decoded.insn), insn: decoded.insn });
@@ -110,6 +113,7 @@ impl Cpu {
         loop {
             let usable = known.min(limit);
             match decode(size, &bytes[..usable], 0) {
+                Ok(decoded) if !self.offers(&decoded.insn) => return Err(Exception::ud()),
                 Ok(decoded) => {
                     self.s.regs[Reg::BlockRip as usize] = self.s.rip;
                     let from = self.map.ram_offset(pa).zip(second.and_then(|pa| self.map.ram_offset(pa)));

@@ -7,6 +7,7 @@
 
 pub mod code;
 mod decode;
+mod features;
 mod handlers;
 mod plain;
 mod slow;

@@ -10,7 +10,7 @@ mod insn;
 mod operands;
 
 pub use decoder::{CodeSize, Decoded, Undecodable, decode, is_undefined};
-pub use iced_x86::{Code, Mnemonic};
+pub use iced_x86::{Code, CpuidFeature, Mnemonic};
 pub use insn::{AddrSize, Cond, Insn, Kind, Op, Reg, Rep, Seg, Shape, Size};
 
 #[cfg(test)]

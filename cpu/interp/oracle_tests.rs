@@ -92,3 +92,23 @@ fn fxsave_needs_the_bytes_that_it_does_not_write() {
     assert_eq!(step(&mut cpu, &[0x0f, 0xae, 0x00]), Err(Exception::pf(LinearAddr(UNMAPPED), 2)));
     assert_eq!(cpu.ram.load(0, 8), before);
 }
+
+#[test]
+fn repne_scasb_writes_flags_with_its_last_step() {
+    let mut cpu = long(0);
+    // repne scasb; hlt: zeros are searched for a one.
+    let code = [0xf2, 0xae, 0xf4];
+    assert!(cpu.ram.write(crate::testing::CODE, &code));
+    cpu.s.rip = crate::testing::CODE;
+    cpu.s.set_rflags(0x8d7);
+    set(&mut cpu, Reg::Rax, 1);
+    set(&mut cpu, Reg::Rcx, 4);
+    set(&mut cpu, Reg::Rdi, 0x5000);
+    // Three steps without a match: nothing was written yet.
+    cpu.context_forgotten();
+    cpu.run(3);
+    assert_eq!((cpu.s.regs[Reg::Rcx as usize], cpu.s.rflags()), (1, 0x8d7));
+    cpu.run(4);
+    assert_eq!((cpu.s.regs[Reg::Rcx as usize], cpu.s.rip), (0, crate::testing::CODE + 2));
+    assert_eq!(cpu.s.rflags() & 0x8d5, 0);
+}

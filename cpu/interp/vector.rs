@@ -293,7 +293,8 @@ fn masked_store(cpu: &mut Cpu, i: &Insn, v: &VecInsn) -> Result<(), Exception> {
     if i.is_long() {
         let len = u64::from(v.memory_bytes);
         let linear = cpu.segment_address(seg, offset, len, true)?;
-        cpu.check_alignment(linear, len)?;
+        // Both store quadwords.
+        cpu.check_alignment(linear, 8)?;
         cpu.translate_range(linear, len, undercroft_walk::AccessKind::Write, crate::mmu::Privilege::Current)?;
         for n in (0..len).filter(|n| mask >> n & 1 != 0) {
             let at = LinearAddr(linear.get().wrapping_add(n));

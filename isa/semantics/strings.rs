@@ -6,7 +6,7 @@
 use crate::Ops;
 use crate::flags::FlagOp;
 use crate::operand::{get, set};
-use undercroft_decode::{Cond, Insn, Op, Reg, Rep, Seg, Size};
+use undercroft_decode::{Insn, Op, Reg, Rep, Seg, Size};
 
 /// MOVS, STOS, LODS, SCAS, CMPS.
 #[inline(always)]
@@ -60,20 +60,22 @@ pub fn string<O: Ops>(o: &mut O, i: &Insn, op: Op, size: Size) -> Result<(), O::
         let next = o.add(di, step);
         set(o, Reg::Rdi, width, next);
     }
-    if let Some((a, b)) = compared {
+    let result = compared.map(|(a, b)| {
         let wide = o.sub(a, b);
-        let r = o.zext(size, wide);
-        o.flags(FlagOp::Sub, size, a, r);
-    }
+        (a, o.zext(size, wide))
+    });
     if repeated {
-        count_down(o, i, compared.is_some(), width);
+        count_down(o, i, result, size, width);
+    } else if let Some((a, r)) = result {
+        o.flags(FlagOp::Sub, size, a, r);
     }
     Ok(())
 }
 
-/// Counts down and decides whether there is another step.
+/// Counts down and decides whether there is another step. Comparisons write the flags with the last step only: when a step faults, the flags are
+/// those from before the instruction. SDM volume 2, "REP/REPE/REPZ/REPNE/REPNZ".
 #[inline(always)]
-fn count_down<O: Ops>(o: &mut O, i: &Insn, compares: bool, width: Size) {
+fn count_down<O: Ops>(o: &mut O, i: &Insn, compared: Option<(O::V, O::V)>, size: Size, width: Size) {
     let zero = o.imm(0);
     let one = o.imm(1);
     let old = get(o, Reg::Rcx, width);
@@ -81,16 +83,17 @@ fn count_down<O: Ops>(o: &mut O, i: &Insn, compares: bool, width: Size) {
     let new = o.zext(width, new);
     set(o, Reg::Rcx, width, new);
     let done = o.eq(new, zero);
-    if !compares {
+    let Some((a, r)) = compared else {
         let more = o.not(done);
         o.again_if(more);
         return;
-    }
-    let cc = if i.rep() as u8 == Rep::Repne as u8 { Cond::Ne } else { Cond::E };
-    let holds = o.cond(cc);
+    };
+    let equal = o.eq(r, zero);
+    let holds = if i.rep() as u8 == Rep::Repne as u8 { o.not(equal) } else { equal };
     let yes = o.select(holds, one, zero);
     let both = o.select(done, zero, yes);
     let stop = o.eq(both, zero);
+    o.flags_if(stop, FlagOp::Sub, size, a, r);
     let more = o.not(stop);
     o.again_if(more);
 }

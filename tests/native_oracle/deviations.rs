@@ -78,6 +78,8 @@ pub enum When {
     NarrowImage,
     /// Bit 17 of MXCSR is loaded.
     MxcsrBit17,
+    /// It has a repeat prefix, and faults on the host.
+    RepeatedFault,
     /// It has a repeat prefix.
     Repeated,
     /// It is repeated, and RCX is zero.
@@ -177,6 +179,7 @@ impl Deviation {
                 let bit = |at: u64| byte_before(case, at.wrapping_add(offset)) >> 1 & 1 != 0;
                 expected.registers.fx.mxcsr() >> 17 & 1 != 0 || operand_address(case, i).is_some_and(bit)
             }
+            When::RepeatedFault => at(expected).is_some() && (i.has_rep_prefix() || i.has_repne_prefix()),
             When::Repeated => i.has_rep_prefix() || i.has_repne_prefix(),
             When::CountZero => {
                 let mask = if i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI)) {
@@ -192,7 +195,7 @@ impl Deviation {
             When::SimdException => at(expected) == Some(19),
             When::TargetNotCanonical => {
                 let elsewhere = expected.fault.is_some() && !is_canonical(expected.registers.rip);
-                at(actual) == Some(13) && (elsewhere || matches!(at(expected), Some(12 | 14)))
+                at(actual) == Some(13) && (elsewhere || matches!(at(expected), Some(12 | 14 | 17)))
             }
             When::OffsetNotCanonical => {
                 let base = match i.memory_segment() {

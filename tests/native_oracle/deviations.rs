@@ -78,6 +78,8 @@ pub enum When {
     NarrowImage,
     /// Bit 17 of MXCSR is loaded.
     MxcsrBit17,
+    /// The base has 57 significant bits, more than the host's processor has.
+    WideBase,
     /// It has a repeat prefix, and faults on the host.
     RepeatedFault,
     /// It has a repeat prefix.
@@ -178,6 +180,11 @@ impl Deviation {
                 let offset = if i.mnemonic() == Mnemonic::Ldmxcsr { 2 } else { 26 };
                 let bit = |at: u64| byte_before(case, at.wrapping_add(offset)) >> 1 & 1 != 0;
                 expected.registers.fx.mxcsr() >> 17 & 1 != 0 || operand_address(case, i).is_some_and(bit)
+            }
+            When::WideBase => {
+                let base = case.registers.gpr[i.op0_register().full_register().number() & 15];
+                let is_wide = !is_canonical(base) && (base as i64) << 7 >> 7 == base as i64;
+                if n == 0 { is_wide } else { at(expected) == Some(13) && at(actual) != Some(13) }
             }
             When::RepeatedFault => at(expected).is_some() && (i.has_rep_prefix() || i.has_repne_prefix()),
             When::Repeated => i.has_rep_prefix() || i.has_repne_prefix(),

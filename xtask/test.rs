@@ -49,7 +49,7 @@ fn host_is_known() -> Result<bool> {
 fn cargo_test(repository: &Repository, packages: &[&str], words: &[String]) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
-        .args(["test", "--release", "--locked"])
+        .args(["test", "--release", "--locked", "--no-fail-fast"])
         .args(packages)
         .args(words)
         .current_dir(&repository.root)

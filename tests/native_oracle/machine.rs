@@ -87,7 +87,7 @@ impl Machine {
         if pass == Pass::Stepped {
             // An armed breakpoint where nothing executes: the processor looks before every instruction.
             let s = self.cpu.state_mut(0);
-            s.dr[0] = KERNEL;
+            s.dr[0] = KERNEL + 0x0123_4567_8000;
             s.dr7 |= 1;
         }
         let exit = self.cpu.run(self.cpu.retired().saturating_add(LIMIT));

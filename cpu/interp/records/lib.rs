@@ -8,8 +8,8 @@
 //! A cursor dereferences a raw pointer. What makes that sound:
 //!
 //! 1. Cursors come from [`Arena::push`] (a block's first record), [`Cursor::next`] and [`Cursor::links`] only, and are neither `Send` nor `Sync`.
-//! 2. `next` is called on instruction records only. The one handler that runs an end record (given to [`Arena::push`] as `end`) never calls it;
-//!    debug builds check. `left` is written by `push` alone, counting down to 0 at the end record.
+//! 2. `next` is called on instruction records only. The one handler that runs an end record (given to [`Arena::push`] as `end`) never calls it.
+//!    Nothing checks this at run time: the assertion is off in every profile, since checks put frames into handlers (root `Cargo.toml`). `left` is written by `push` alone, counting down to 0 at the end record.
 //! 3. Slots are written once, by `push`, before the first cursor to them exists; the links are `Cell`s.
 //! 4. Chunks live as long as the arena. [`Arena::clear`] makes them writable again; its caller has dropped every cursor first: the interpreter
 //!    calls it between blocks, after it cleared every table that holds cursors (`cpu/interp/code.rs`), and links live in the chunks themselves.
